@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How many there may be of each thing; exceeding one is [`Error::LimitReached`].
+//!
+//! The numbers of objects follow from the 28 bits of an endpoint badge
+//! (see [`handle`](crate::handle)); the rest bound the server's heap.
+//!
+//! [`Error::LimitReached`]: crate::Error::LimitReached
+
+/// Longest name of a VAS, segment, component or file, in bytes of UTF-8.
+pub const NAME_BYTES: usize = 32;
+/// Sessions (processes talking to the server) at one time.
+pub const SESSIONS: usize = 256;
+/// VASes at one time.
+pub const VASES: usize = 1024;
+/// Segments at one time.
+pub const SEGMENTS: usize = 1024;
+/// Attachments of all processes together at one time.
+pub const ATTACHMENTS: usize = 1024;
+/// Segments in one VAS.
+pub const SEGMENTS_PER_VAS: usize = 256;
+/// Groups a principal belongs to.
+pub const GROUPS: usize = 8;
+/// Extents of private memory a process may have (see
+/// [`PrivateExtent`](crate::message::PrivateExtent)).
+pub const PRIVATE_EXTENTS: usize = 16;
+/// Entries in one page of a listing.
+pub const LIST_PAGE: usize = 8;
+/// Processes at one time.
+pub const PROCESSES: usize = 64;
+/// Bytes of a process's argument string.
+pub const ARGUMENT_BYTES: usize = 512;
+/// Files of the image given to one process.
+pub const FILES: usize = 8;
+/// Untyped caps that init hands to the server.
+pub const UNTYPEDS: usize = 128;

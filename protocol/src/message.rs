@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Requests to the VAS service and their replies.
+//!
+//! Label of a request = [`Operation`], body = the request in `postcard`, handles = extra
+//! caps in the order the request's documentation gives. Label of a reply = 0 and the
+//! reply in the body, or [`Error::number`](crate::Error::number) and the error.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::handle::Rights;
+use crate::limits;
+
+/// A request type: which operation it is and what answers it.
+pub trait Request: Serialize + for<'de> Deserialize<'de> {
+    /// The label it travels under.
+    const OPERATION: Operation;
+    /// What answers it.
+    type Reply: Serialize + for<'de> Deserialize<'de>;
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident = $number:literal => $reply:ty;)*) => {
+        /// The label of a request. Numbers are never reused; 1 to 63 are for sessions, 64
+        /// and above for init alone.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u64)]
+        pub enum Operation { $($(#[$doc])* $name = $number,)* }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &[Operation] = &[$(Operation::$name),*];
+
+            /// The operation of a label.
+            pub const fn from_label(label: u64) -> Option<Self> {
+                match label { $($number => Some(Operation::$name),)* _ => None }
+            }
+        }
+
+        $(impl Request for $name {
+            const OPERATION: Operation = Operation::$name;
+            type Reply = $reply;
+        })*
+    };
+}
+
+operations! {
+    /// [`VasCreate`]
+    VasCreate = 1 => Granted;
+    /// [`VasFind`]
+    VasFind = 2 => Granted;
+    /// [`VasAttach`]
+    VasAttach = 3 => Attached;
+    /// [`VasDetach`]
+    VasDetach = 4 => ();
+    /// [`VasDelete`]
+    VasDelete = 5 => ();
+    /// [`VasList`]
+    VasList = 6 => VasPage;
+    /// [`SegAlloc`]
+    SegAlloc = 16 => SegGranted;
+    /// [`SegFind`]
+    SegFind = 17 => SegGranted;
+    /// [`SegAttach`]
+    SegAttach = 18 => ();
+    /// [`SegDetach`]
+    SegDetach = 19 => ();
+    /// [`SegFree`]
+    SegFree = 20 => ();
+    /// [`SegList`]
+    SegList = 21 => SegPage;
+    /// [`ServerStat`]
+    ServerStat = 32 => Statistics;
+    /// [`SessionCreate`]
+    SessionCreate = 64 => SessionCreated;
+    /// [`SessionEnd`]
+    SessionEnd = 65 => ();
+    /// [`Explain`]
+    Explain = 66 => Explanation;
+}
+
+/// A name of a VAS, segment, component or file: 1 to 32 bytes of UTF-8 without control
+/// characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "heapless::String<{ limits::NAME_BYTES }>")]
+pub struct Name(heapless::String<{ limits::NAME_BYTES }>);
+
+impl Name {
+    /// Checks and copies a name.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] if it is empty, too long or has control characters.
+    pub fn new(text: &str) -> Result<Self, Error> {
+        heapless::String::try_from(text)
+            .map_err(|_| Error::InvalidName)?
+            .try_into()
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<heapless::String<{ limits::NAME_BYTES }>> for Name {
+    type Error = Error;
+
+    fn try_from(text: heapless::String<{ limits::NAME_BYTES }>) -> Result<Self, Error> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(Error::InvalidName);
+        }
+        Ok(Name(text))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Read-only or read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// Loads only.
+    ReadOnly,
+    /// Loads and stores.
+    ReadWrite,
+}
+
+impl Access {
+    /// The handle rights that this access needs.
+    pub const fn needs(self) -> Rights {
+        match self {
+            Access::ReadOnly => Rights::ATTACH.union(Rights::READ),
+            Access::ReadWrite => Rights::ATTACH.union(Rights::READ).union(Rights::WRITE),
+        }
+    }
+}
+
+/// Permission bits as of Unix: three bits (read 4, write 2, execute 1) each for owner,
+/// group and others. Execute bits mean nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mode(pub u16);
+
+/// How large the pages of a segment are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PageSize {
+    /// 4 KiB
+    Small,
+    /// 2 MiB
+    Large,
+    /// 1 GiB
+    Huge,
+}
+
+impl PageSize {
+    /// All sizes, smallest first.
+    pub const ALL: [PageSize; 3] = [PageSize::Small, PageSize::Large, PageSize::Huge];
+
+    /// Binary logarithm of the size in bytes.
+    pub const fn bits(self) -> u8 {
+        match self {
+            PageSize::Small => 12,
+            PageSize::Large => 21,
+            PageSize::Huge => 30,
+        }
+    }
+
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        1 << self.bits()
+    }
+}
+
+/// Who a process is, for mode bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// Its user.
+    pub user: u32,
+    /// Its groups; the first is the group of what it creates.
+    pub groups: heapless::Vec<u32, { limits::GROUPS }>,
+}
+
+/// An attachment of the session that made it; means nothing in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttachmentId(pub u64);
+
+/// Makes an empty VAS. The reply carries a handle with all rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasCreate {
+    /// Must not be taken.
+    pub name: Name,
+    /// Who may find it, and what the handle then allows.
+    pub mode: Mode,
+}
+
+/// Looks a VAS up. The reply carries a handle with all that the mode bits allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasFind {
+    /// Its name.
+    pub name: Name,
+}
+
+/// Attaches the process to a VAS. Caps: the VAS. The reply carries the root cap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasAttach {
+    /// The most that any segment may be used for through this attachment.
+    pub access: Access,
+}
+
+/// Ends an attachment of this session. The root cap becomes empty wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasDetach {
+    /// The attachment.
+    pub attachment: AttachmentId,
+}
+
+/// Deletes a VAS that no process is attached to; its segments live on. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasDelete;
+
+/// One page of the VASes whose name the principal may look up, in order of name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasList {
+    /// The last name already seen.
+    pub after: Option<Name>,
+}
+
+/// Makes a segment: memory is reserved and zeroed now. The reply carries a handle with all
+/// rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegAlloc {
+    /// Must not be taken.
+    pub name: Name,
+    /// First address; a multiple of the page size within
+    /// [`address_map::GLOBAL`](crate::address_map::GLOBAL).
+    pub base: u64,
+    /// Bytes; rounded up to whole pages.
+    pub size: u64,
+    /// `None`: the server's page-size policy decides.
+    pub page_size: Option<PageSize>,
+    /// Who may find it, and what the handle then allows.
+    pub mode: Mode,
+}
+
+/// Looks a segment up. The reply carries a handle with all that the mode bits allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegFind {
+    /// Its name.
+    pub name: Name,
+}
+
+/// Adds a segment to a VAS; all who are attached see it. Caps: the VAS, the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegAttach {
+    /// The most that the segment may be used for through this VAS.
+    pub access: Access,
+}
+
+/// Takes a segment out of a VAS; no one who is attached sees it any longer. Caps: the VAS,
+/// the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegDetach;
+
+/// Frees a segment that is in no VAS, and its memory. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegFree;
+
+/// One page of the segments that the principal may look up, in order of name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegList {
+    /// The last name already seen.
+    pub after: Option<Name>,
+}
+
+/// What the server has left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStat;
+
+/// The handle comes as a cap; this says what it allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Rights of the handle.
+    pub rights: Rights,
+}
+
+/// The handle comes as a cap; this describes it and the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegGranted {
+    /// Rights of the handle.
+    pub rights: Rights,
+    /// First address.
+    pub base: u64,
+    /// Bytes: a multiple of the page size.
+    pub size: u64,
+    /// Its pages.
+    pub page_size: PageSize,
+}
+
+/// The root cap comes beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Names the attachment within the session.
+    pub attachment: AttachmentId,
+}
+
+/// One VAS of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasEntry {
+    /// Its name.
+    pub name: Name,
+    /// Its owner.
+    pub owner: u32,
+    /// Its mode bits.
+    pub mode: Mode,
+    /// Segments in it.
+    pub segments: u32,
+    /// Attachments of processes to it.
+    pub attachments: u32,
+}
+
+/// A page of a listing; fewer than [`limits::LIST_PAGE`] entries mean that it is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasPage {
+    /// In order of name.
+    pub entries: heapless::Vec<VasEntry, { limits::LIST_PAGE }>,
+}
+
+/// One segment of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegEntry {
+    /// Its name.
+    pub name: Name,
+    /// Its owner.
+    pub owner: u32,
+    /// Its mode bits.
+    pub mode: Mode,
+    /// First address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Its pages.
+    pub page_size: PageSize,
+    /// VASes it is in.
+    pub vases: u32,
+}
+
+/// A page of a listing; fewer than [`limits::LIST_PAGE`] entries mean that it is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegPage {
+    /// In order of name.
+    pub entries: heapless::Vec<SegEntry, { limits::LIST_PAGE }>,
+}
+
+/// What the server has, and how much of it is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Memory the server was given, in bytes.
+    pub memory_total: u64,
+    /// Of that, free.
+    pub memory_free: u64,
+    /// Capability slots the server was given.
+    pub slots_total: u64,
+    /// Of those, free or spent only on dividing free memory.
+    pub slots_free: u64,
+    /// Address-space identifiers the server was given.
+    pub asids_total: u32,
+    /// Of those, free.
+    pub asids_free: u32,
+    /// Page tables of all levels, roots included.
+    pub tables: u32,
+    /// Sessions.
+    pub sessions: u32,
+    /// VASes.
+    pub vases: u32,
+    /// Segments.
+    pub segments: u32,
+    /// Attachments of processes to VASes.
+    pub attachments: u32,
+}
+
+/// Pages of private memory that follow one another and have the same rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateExtent {
+    /// First address: a multiple of 4 KiB within
+    /// [`address_map::PRIVATE`](crate::address_map::PRIVATE).
+    pub base: u64,
+    /// How many pages of 4 KiB.
+    pub pages: u32,
+    /// Whether the process may write to them.
+    pub access: Access,
+}
+
+/// A process begins (init only). The reply carries the session cap. Afterwards init copies
+/// the caps of the private frames, in order of address, into the server's CNode from
+/// [`SessionCreated::first_slot`] on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCreate {
+    /// Who the process is.
+    pub principal: Principal,
+    /// Its private memory, in order of address.
+    pub private: heapless::Vec<PrivateExtent, { limits::PRIVATE_EXTENTS }>,
+}
+
+/// See [`SessionCreate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCreated {
+    /// Names the session between init and the server.
+    pub session: SessionId,
+    /// Slot of the server's CNode for the first private frame.
+    pub first_slot: u64,
+}
+
+/// Names a session between init and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u32);
+
+/// A process has ended (init only): everything it held is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    /// Its session.
+    pub session: SessionId,
+}
+
+/// Why an access failed (init only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// The process's session.
+    pub session: SessionId,
+    /// The attachment that was active, as far as the process says.
+    pub active: Option<AttachmentId>,
+    /// The address.
+    pub address: u64,
+    /// Whether it was a store.
+    pub write: bool,
+}
+
+/// What the server knows about a failed access.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The VAS that was active.
+    pub vas: Option<Name>,
+    /// The segment that holds or would have held the address.
+    pub segment: Option<SegmentPlace>,
+    /// Why it failed.
+    pub reason: FaultReason,
+}
+
+/// A segment and a VAS that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentPlace {
+    /// The segment.
+    pub segment: Name,
+    /// A VAS it is in; the active one if it is in that.
+    pub vas: Name,
+}
+
+/// Why an access failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FaultReason {
+    /// No segment that this process is attached to has the address.
+    NoSegment,
+    /// A segment has it, but in a VAS that is not the active one.
+    OtherVas,
+    /// A store to memory that is read-only here.
+    ReadOnly,
+    /// The attachment has been taken away.
+    Detached,
+    /// The access should have succeeded: it was changed meanwhile, or it is a defect.
+    Unexplained,
+}
+
+impl fmt::Display for FaultReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            FaultReason::NoSegment => "no segment here",
+            FaultReason::OtherVas => "the segment is in another VAS",
+            FaultReason::ReadOnly => "read-only",
+            FaultReason::Detached => "the attachment was taken away",
+            FaultReason::Unexplained => "unexplained",
+        })
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a process finds when it starts, and what it can ask of init.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::message::Name;
+
+/// Slots of a process's own CNode. The first three are those of seL4's root task.
+pub mod slot {
+    /// The first thread's TCB.
+    pub const TCB: u64 = 1;
+    /// The CNode itself.
+    pub const CNODE: u64 = 2;
+    /// The root table (PML4) the process started with.
+    pub const VSPACE: u64 = 3;
+    /// Endpoint of init, badged with the process.
+    pub const INIT: u64 = 4;
+    /// Endpoint of init for faults, badged with the process.
+    pub const FAULT: u64 = 5;
+    /// Endpoint of the VAS server, badged with the session.
+    pub const SESSION: u64 = 6;
+    /// I/O ports; only in components that the system description trusts with them.
+    pub const IO_PORT: u64 = 7;
+    /// The first slot the process may use as it likes.
+    pub const FREE: u64 = 16;
+}
+
+/// Binary logarithm of the number of slots in a process's CNode.
+pub const CNODE_BITS: u8 = 12;
+
+/// A file of the image, mapped read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its name in the system description.
+    pub name: Name,
+    /// First address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What a process was started with. Lies at
+/// [`address_map::START_INFO`](crate::address_map::START_INFO) as `postcard` bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartInfo {
+    /// The component's name.
+    pub component: Name,
+    /// The process's number.
+    pub process: ProcessId,
+    /// Arguments, separated by spaces.
+    pub arguments: heapless::String<{ limits::ARGUMENT_BYTES }>,
+    /// The files it was given.
+    pub files: heapless::Vec<File, { limits::FILES }>,
+}
+
+/// What the first bytes of vas-server's start page hold instead: what init gives to the
+/// VAS server when it starts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStartInfo {
+    /// Binary logarithm of the number of slots of the server's CNode.
+    pub cnode_bits: u8,
+    /// The first free slot; all above it are free too.
+    pub first_free_slot: u64,
+    /// The server's endpoint, unbadged.
+    pub endpoint: u64,
+    /// The cap that makes ASID pools.
+    pub asid_control: u64,
+    /// The first untyped cap; the others follow it.
+    pub first_untyped: u64,
+    /// Binary logarithms of their sizes in bytes, in order of slot.
+    pub untyped_bits: heapless::Vec<u8, { limits::UNTYPEDS }>,
+    /// The policies of the system description, by name.
+    pub page_tables: Name,
+    /// The page size of segments that do not ask for one.
+    pub page_size: Name,
+}
+
+/// Names a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId(pub u32);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It called `exit` with this code, or returned from `main` (0).
+    Exited(i32),
+    /// It panicked.
+    Panicked,
+    /// It faulted at this address.
+    Faulted {
+        /// The address of the access, or of the instruction if it was no page fault.
+        address: u64,
+    },
+    /// It was killed.
+    Killed,
+}
+
+/// Labels of requests to init. Bodies are `postcard`, as for the VAS service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
+pub enum InitOperation {
+    /// Body: the bytes, `length` in the first word. Writes them to the serial console.
+    Print = 128,
+    /// Body: [`Spawn`]. Reply: [`ProcessId`].
+    Spawn = 129,
+    /// Body: [`ProcessId`]. Reply: [`ExitStatus`], when it has ended.
+    Wait = 130,
+    /// Body: [`ProcessId`]. Ends it.
+    Kill = 131,
+    /// Body: [`ExitStatus`]. Ends the caller; no reply.
+    Exit = 132,
+}
+
+impl InitOperation {
+    /// The operation of a label.
+    pub const fn from_label(label: u64) -> Option<Self> {
+        Some(match label {
+            128 => InitOperation::Print,
+            129 => InitOperation::Spawn,
+            130 => InitOperation::Wait,
+            131 => InitOperation::Kill,
+            132 => InitOperation::Exit,
+            _ => return None,
+        })
+    }
+}
+
+/// Starts a component of the system description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawn {
+    /// Its name there.
+    pub component: Name,
+    /// Replace the arguments of the description if not empty.
+    pub arguments: heapless::String<{ limits::ARGUMENT_BYTES }>,
+}
+
+/// Why init refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InitError {
+    /// No such operation, or a malformed body.
+    Malformed = 1,
+    /// No such component or process, or a process that is not the caller's child.
+    NotFound = 2,
+    /// The system description does not let this component spawn.
+    NotAllowed = 3,
+    /// Not enough memory, or too many processes.
+    OutOfMemory = 4,
+    /// The VAS server refused the new process a session.
+    NoSession = 5,
+}
+
+impl InitError {
+    /// The label it travels under; 0 is success.
+    pub const fn number(self) -> u64 {
+        self as u64
+    }
+
+    /// The error of a label.
+    pub const fn from_label(label: u64) -> Option<Self> {
+        Some(match label {
+            1 => InitError::Malformed,
+            2 => InitError::NotFound,
+            3 => InitError::NotAllowed,
+            4 => InitError::OutOfMemory,
+            5 => InitError::NoSession,
+            _ => return None,
+        })
+    }
+}
+
+impl core::fmt::Display for InitError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            InitError::Malformed => "init did not understand the request",
+            InitError::NotFound => "no such component or child process",
+            InitError::NotAllowed => "this component may not start others",
+            InitError::OutOfMemory => "init has no memory for another process",
+            InitError::NoSession => "the VAS server refused the process a session",
+        })
+    }
+}
+
+impl core::error::Error for InitError {}
