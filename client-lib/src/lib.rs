@@ -1,2 +1,258 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Stub.
+
+//! Calls of the VAS service, named as in the paper (Figure 3).
+//!
+//! A process finds or creates a VAS, attaches to it, and switches into it; while it is
+//! inside, the segments of the VAS are its memory at their fixed addresses, beside its own
+//! code and stack. Handles are capabilities in the process's own CNode; dropping one gives
+//! its slot back, but leaves the object as it is.
+//!
+//! ```no_run
+//! use client_lib::{Access, Mode, Space};
+//!
+//! # fn main() -> Result<(), client_lib::Error> {
+//! let base = 1 << 39;
+//! let vas = client_lib::vas_create("v0", Mode(0o660))?;
+//! let segment = client_lib::seg_alloc("s0", base, 1 << 21, None, Mode(0o660))?;
+//! client_lib::seg_attach(&vas, &segment, Access::ReadWrite)?;
+//!
+//! let attachment = client_lib::vas_attach(&vas, Access::ReadWrite)?;
+//! client_lib::vas_switch(attachment.space())?;
+//! // Memory at `base` is the segment's now.
+//! client_lib::vas_switch(Space::OWN)?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+mod rpc;
+mod slots;
+mod switch;
+
+use protocol::message::{
+    SegAlloc, SegAttach, SegDetach, SegEntry, SegFind, SegFree, SegList, ServerStat, Statistics,
+    VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+};
+pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
+
+use slots::Slot;
+pub use switch::{Space, vas_switch};
+
+/// A handle of a VAS (the paper's `vid`).
+#[derive(Debug)]
+pub struct Vas {
+    slot: Slot,
+    rights: Rights,
+}
+
+/// A handle of a segment (the paper's `sid`).
+#[derive(Debug)]
+pub struct Segment {
+    slot: Slot,
+    rights: Rights,
+    base: u64,
+    size: u64,
+    page_size: PageSize,
+}
+
+/// This process attached to a VAS (the paper's `vh`).
+///
+/// Dropping it without [`vas_detach`] leaves the process attached until it ends.
+#[derive(Debug)]
+pub struct Attachment {
+    root: Slot,
+    id: AttachmentId,
+}
+
+impl Vas {
+    /// What the handle allows.
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+}
+
+impl Segment {
+    /// What the handle allows.
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// First address.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Bytes: a multiple of the page size.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its pages.
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+}
+
+impl Attachment {
+    /// The space to switch to.
+    pub fn space(&self) -> Space {
+        Space::attached(&self.root, self.id)
+    }
+
+    /// Names the attachment in fault reports and to the server.
+    pub fn id(&self) -> AttachmentId {
+        self.id
+    }
+}
+
+/// Makes an empty VAS.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::NameExists`], [`Error::LimitReached`], [`Error::OutOfSlots`].
+pub fn vas_create(name: &str, mode: Mode) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    let granted = rpc::receive(&VasCreate { name: Name::new(name)?, mode }, &[], &slot)?;
+    Ok(Vas { slot, rights: granted.rights })
+}
+
+/// Looks a VAS up by name. The handle has all rights that its mode bits give this process.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::NotFound`], [`Error::PermissionDenied`],
+/// [`Error::OutOfSlots`].
+pub fn vas_find(name: &str) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    let granted = rpc::receive(&VasFind { name: Name::new(name)? }, &[], &slot)?;
+    Ok(Vas { slot, rights: granted.rights })
+}
+
+/// Attaches this process to a VAS.
+///
+/// Through a [`Access::ReadOnly`] attachment nothing in the VAS can be written; through the
+/// other each segment has the access that it was attached to the VAS with.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::AlreadyAttached`] with the
+/// same access, [`Error::OutOfMemory`], [`Error::OutOfSlots`], [`Error::OutOfAsids`],
+/// [`Error::LimitReached`].
+pub fn vas_attach(vas: &Vas, access: Access) -> Result<Attachment, Error> {
+    let root = Slot::new()?;
+    let attached = rpc::receive(&VasAttach { access }, &[&vas.slot], &root)?;
+    Ok(Attachment { root, id: attached.attachment })
+}
+
+/// Detaches this process.
+///
+/// # Errors
+/// [`Error::Inside`] if the calling thread is inside, and [`Error::StaleAttachment`]; the
+/// attachment comes back with them.
+pub fn vas_detach(attachment: Attachment) -> Result<(), (Attachment, Error)> {
+    if Space::current() == attachment.space() {
+        return Err((attachment, Error::Inside));
+    }
+    rpc::call(&VasDetach { attachment: attachment.id }, &[]).map_err(|error| (attachment, error))
+}
+
+/// Deletes a VAS. Its segments live on.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::InUse`] while any process is
+/// attached.
+pub fn vas_delete(vas: &Vas) -> Result<(), Error> {
+    rpc::call(&VasDelete, &[&vas.slot])
+}
+
+/// Makes a segment of `size` bytes (rounded up to whole pages) at address `base`. Its memory
+/// is reserved and zeroed now.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::NameExists`], [`Error::ZeroSize`], [`Error::Unaligned`],
+/// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OutOfSlots`],
+/// [`Error::LimitReached`].
+pub fn seg_alloc(
+    name: &str,
+    base: u64,
+    size: u64,
+    page_size: Option<PageSize>,
+    mode: Mode,
+) -> Result<Segment, Error> {
+    let slot = Slot::new()?;
+    let name = Name::new(name)?;
+    let granted = rpc::receive(&SegAlloc { name, base, size, page_size, mode }, &[], &slot)?;
+    Ok(Segment::new(slot, granted))
+}
+
+/// Looks a segment up by name. The handle has all rights that its mode bits give this
+/// process.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::NotFound`], [`Error::PermissionDenied`],
+/// [`Error::OutOfSlots`].
+pub fn seg_find(name: &str) -> Result<Segment, Error> {
+    let slot = Slot::new()?;
+    let granted = rpc::receive(&SegFind { name: Name::new(name)? }, &[], &slot)?;
+    Ok(Segment::new(slot, granted))
+}
+
+impl Segment {
+    fn new(slot: Slot, granted: protocol::message::SegGranted) -> Self {
+        let protocol::message::SegGranted { rights, base, size, page_size } = granted;
+        Segment { slot, rights, base, size, page_size }
+    }
+}
+
+/// Adds a segment to a VAS. All processes attached to the VAS see it at once.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::AlreadyAttached`],
+/// [`Error::Overlap`], [`Error::OutOfMemory`], [`Error::OutOfSlots`],
+/// [`Error::LimitReached`].
+pub fn seg_attach(vas: &Vas, segment: &Segment, access: Access) -> Result<(), Error> {
+    rpc::call(&SegAttach { access }, &[&vas.slot, &segment.slot])
+}
+
+/// Takes a segment out of a VAS, for all processes attached to it.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::NotAttached`].
+pub fn seg_detach(vas: &Vas, segment: &Segment) -> Result<(), Error> {
+    rpc::call(&SegDetach, &[&vas.slot, &segment.slot])
+}
+
+/// Frees a segment and its memory.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::InUse`] while it is in any
+/// VAS.
+pub fn seg_free(segment: &Segment) -> Result<(), Error> {
+    rpc::call(&SegFree, &[&segment.slot])
+}
+
+/// The VASes that this process may look up, in order of name; pass the last name of a page
+/// to get the next one. Fewer than [`protocol::limits::LIST_PAGE`] entries end the listing.
+///
+/// # Errors
+/// [`Error::InvalidName`].
+pub fn vas_list(after: Option<&str>) -> Result<impl Iterator<Item = VasEntry>, Error> {
+    let after = after.map(Name::new).transpose()?;
+    Ok(rpc::call(&VasList { after }, &[])?.entries.into_iter())
+}
+
+/// The segments that this process may look up, in order of name; paged like [`vas_list`].
+///
+/// # Errors
+/// [`Error::InvalidName`].
+pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, Error> {
+    let after = after.map(Name::new).transpose()?;
+    Ok(rpc::call(&SegList { after }, &[])?.entries.into_iter())
+}
+
+/// What the server has, and how much of it is free.
+///
+/// # Errors
+/// None of its own.
+pub fn server_stat() -> Result<Statistics, Error> {
+    rpc::call(&ServerStat, &[])
+}

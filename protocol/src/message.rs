@@ -191,7 +191,8 @@ pub struct Principal {
     pub groups: heapless::Vec<u32, { limits::GROUPS }>,
 }
 
-/// An attachment of the session that made it; means nothing in another.
+/// An attachment of the session that made it; means nothing in another. At least 1 and
+/// below 2^48 (see [`ActiveSpace`](crate::process::ActiveSpace)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttachmentId(pub u64);
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::message::Name;
+use crate::message::{AttachmentId, Name};
 
 /// Slots of a process's own CNode. The first three are those of seL4's root task.
 pub mod slot {
@@ -75,6 +75,46 @@ pub struct ServerStartInfo {
     pub page_tables: Name,
     /// The page size of segments that do not ask for one.
     pub page_size: Name,
+}
+
+/// The space that a thread runs in, as the thread itself says: the word behind the
+/// message registers of its IPC buffer (`userData`).
+///
+/// `init` reads it to explain a fault. A process that writes something else there spoils
+/// only its own fault reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActiveSpace {
+    /// Slot of the root cap in the process's CNode.
+    pub root: u16,
+    /// The attachment it belongs to; `None` for the space that the process started in.
+    pub attachment: Option<AttachmentId>,
+}
+
+impl ActiveSpace {
+    /// The space that a process starts in.
+    pub const OWN: ActiveSpace = ActiveSpace {
+        root: slot::VSPACE as u16,
+        attachment: None,
+    };
+
+    /// The word for it. That of [`ActiveSpace::OWN`] is 0, as in a fresh IPC buffer.
+    pub const fn word(self) -> u64 {
+        match self.attachment {
+            None => 0,
+            Some(attachment) => attachment.0 << 16 | self.root as u64,
+        }
+    }
+
+    /// What a word says.
+    pub const fn from_word(word: u64) -> Self {
+        match word >> 16 {
+            0 => ActiveSpace::OWN,
+            attachment => ActiveSpace {
+                root: word as u16,
+                attachment: Some(AttachmentId(attachment)),
+            },
+        }
+    }
 }
 
 /// Names a process.
@@ -183,3 +223,23 @@ impl core::fmt::Display for InitError {
 }
 
 impl core::error::Error for InitError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_ipc_buffer_says_that_the_thread_is_in_its_own_space() {
+        assert_eq!(ActiveSpace::from_word(0), ActiveSpace::OWN);
+        assert_eq!(ActiveSpace::OWN.word(), 0);
+    }
+
+    #[test]
+    fn an_active_space_survives_its_word() {
+        let space = ActiveSpace {
+            root: 4095,
+            attachment: Some(AttachmentId((1 << 48) - 1)),
+        };
+        assert_eq!(ActiveSpace::from_word(space.word()), space);
+    }
+}

@@ -1,2 +1,35 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Stub.
+
+//! The logic of the VAS server: VASes, segments, attachments and the memory behind them.
+//!
+//! Everything here is generic over [`Kernel`], the few capability operations of seL4 that
+//! the server needs, so that it runs on the host against a model of the kernel (feature
+//! `fake`) exactly as it runs on seL4. The binary of this crate binds it to seL4.
+//!
+//! [`Server::handle`] is the one entry: a message in, an answer out.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+extern crate alloc;
+
+pub mod arena;
+#[cfg(feature = "fake")]
+#[allow(clippy::panic)]
+pub mod fake;
+pub mod kernel;
+pub mod policy;
+pub mod resources;
+pub mod server;
+pub mod slots;
+pub mod untyped;
+
+pub use kernel::{Kernel, KernelError, Object, Slot, TableLevel};
+pub use policy::Policies;
+pub use server::{Answer, Configuration, Server, StartError};

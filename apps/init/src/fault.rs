@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reports of faults: the address, the active VAS, the segment, and why (DESIGN 11).
+
+use core::fmt;
+
+use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, PRIVATE, STACK_TOP};
+use protocol::message::{Access, Explain, Explanation, FaultReason};
+use protocol::process::ActiveSpace;
+use sel4::Fault;
+
+use crate::process::Process;
+use crate::server::Server;
+
+/// What happened, ready to be printed.
+pub struct Report {
+    /// What [`ExitStatus::Faulted`](protocol::process::ExitStatus::Faulted) says.
+    pub address: u64,
+    fault: Fault,
+    kind: &'static str,
+    cause: Cause,
+}
+
+enum Cause {
+    Private(&'static str),
+    Vas(Explanation),
+    Unknown,
+}
+
+impl Report {
+    /// Finds out why a process faulted. `active` is the space that the process says it is in.
+    pub fn new(fault: Fault, process: &Process, active: ActiveSpace, server: &Server) -> Self {
+        match fault {
+            Fault::VmFault { address, instruction_fetch, .. } => {
+                let write = fault.is_write();
+                let kind = match (instruction_fetch, write) {
+                    (true, _) => "fetch from",
+                    (false, true) => "store to",
+                    (false, false) => "load from",
+                };
+                let cause = if PRIVATE.contains(&address) {
+                    Cause::Private(private_cause(process, address, write))
+                } else {
+                    explain(process, active, address, write, server)
+                };
+                Report { address, fault, kind, cause }
+            }
+            Fault::UserException { ip, .. } | Fault::UnknownSyscall { ip, .. } => {
+                Report { address: ip, fault, kind: "", cause: Cause::Unknown }
+            }
+            _ => Report { address: 0, fault, kind: "", cause: Cause::Unknown },
+        }
+    }
+}
+
+fn explain(
+    process: &Process,
+    active: ActiveSpace,
+    address: u64,
+    write: bool,
+    server: &Server,
+) -> Cause {
+    let Some(session) = process.session else { return Cause::Unknown };
+    let question = Explain { session, active: active.attachment, address, write };
+    server.explain(question).map_or(Cause::Unknown, Cause::Vas)
+}
+
+/// Why an access to private memory failed.
+fn private_cause(process: &Process, address: u64, write: bool) -> &'static str {
+    let extent = process
+        .extents
+        .iter()
+        .find(|extent| address.wrapping_sub(extent.base) < u64::from(extent.pages) * PAGE_BYTES);
+    let stack = process
+        .extents
+        .iter()
+        .find(|extent| extent.base + u64::from(extent.pages) * PAGE_BYTES == STACK_TOP);
+    match extent {
+        Some(extent) if write && extent.access == Access::ReadOnly => "private memory, read-only",
+        Some(_) => "private memory, but not in the active space",
+        None if stack.is_some_and(|stack| {
+            (stack.base.saturating_sub(PAGE_BYTES)..stack.base).contains(&address)
+        }) =>
+        {
+            "the guard page of the stack: stack overflow"
+        }
+        None if address < PAGE_BYTES => "the null page",
+        None if address < IMAGE_BASE => "below the program, never mapped",
+        None => "private addresses, not mapped",
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            Fault::VmFault { ip, address, .. } => {
+                write!(out, "{} {address:#x} at instruction {ip:#x}: ", self.kind)?;
+            }
+            Fault::UserException { ip, number, code, .. } => {
+                return write!(out, "exception {number} (code {code:#x}) at instruction {ip:#x}");
+            }
+            Fault::UnknownSyscall { ip, number, .. } => {
+                return write!(out, "unknown system call {number} at instruction {ip:#x}");
+            }
+            fault => return write!(out, "{fault:?}"),
+        }
+        match &self.cause {
+            Cause::Private(reason) => out.write_str(reason),
+            Cause::Unknown => out.write_str("no explanation"),
+            Cause::Vas(Explanation { vas, segment, reason }) => {
+                match vas {
+                    Some(vas) => write!(out, "VAS {vas} active")?,
+                    None => out.write_str("no VAS active")?,
+                }
+                match (segment, reason) {
+                    (Some(place), FaultReason::OtherVas) => {
+                        write!(out, ", segment {} is in VAS {}", place.segment, place.vas)?;
+                    }
+                    (Some(place), _) => write!(out, ", segment {}", place.segment)?,
+                    (None, _) => {}
+                }
+                write!(out, ": {reason}")
+            }
+        }
+    }
+}

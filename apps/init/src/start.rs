@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! From boot to the running system: memory is divided, the VAS server started.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use image::Image;
+use protocol::address_map::PAGE_BYTES;
+use protocol::handle::Badge;
+use protocol::limits;
+use protocol::process::{InitError, ProcessId, ServerStartInfo, slot};
+use sel4::{BootInfo, CapRights, ObjectType, cap};
+
+use crate::objects::Objects;
+use crate::process::{Layout, Process};
+use crate::server::Server;
+use crate::system::System;
+
+const DEPTH: u8 = u64::BITS as u8;
+/// init keeps at most this part of memory for processes: one quarter.
+const SHARE: u64 = 4;
+/// Untyped memory smaller than this is left alone: binary logarithm of bytes.
+const SMALLEST_BITS: u8 = 12;
+
+/// Why the system does not start.
+pub enum Error {
+    /// The archive in the boot image cannot be used.
+    Image(image::Error),
+    /// The kernel refused.
+    Kernel(sel4::Error),
+    /// The VAS server could not be built.
+    Server(InitError),
+    /// Its start page is too small for what it must know.
+    StartPage,
+}
+
+impl From<sel4::Error> for Error {
+    fn from(error: sel4::Error) -> Self {
+        Error::Kernel(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Image(error) => write!(out, "the image: {error}"),
+            Error::Kernel(error) => write!(out, "the kernel refused: {error}"),
+            Error::Server(error) => write!(out, "the VAS server: {error}"),
+            Error::StartPage => write!(out, "too many policies or untyped caps for a start page"),
+        }
+    }
+}
+
+/// Divides memory between init and the VAS server and starts the server.
+pub fn start(
+    boot_info: &BootInfo,
+    image_base: u64,
+    image: Image<'static>,
+) -> Result<System, Error> {
+    let mut objects = Objects::new(boot_info, image_base);
+    let servers = divide_memory(boot_info, &mut objects);
+    objects.open_window()?;
+
+    let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
+    let server_endpoint = objects.make_one(ObjectType::Endpoint, 0)?;
+    let control = objects.slots.allocate(2).ok_or(sel4::Error::NotEnoughMemory)?;
+    Objects::CNODE.mint(
+        control.first,
+        DEPTH,
+        Objects::CNODE,
+        server_endpoint,
+        DEPTH,
+        CapRights::ALL,
+        Badge::CONTROL.bits(),
+    )?;
+    let process = start_server(image, &mut objects, &servers, server_endpoint)?;
+    let server = Server {
+        control: cap::Endpoint::from_bits(control.first),
+        cnode: process.cnode(),
+        cnode_bits: image.system().server.slots_bits,
+        receive_slot: control.first + 1,
+    };
+    Ok(System { image, objects, server, endpoint, processes: Vec::new(), next: 1 })
+}
+
+/// Gives init its share of the untyped memory and returns the rest, largest first.
+fn divide_memory(boot_info: &BootInfo, objects: &mut Objects) -> Vec<(u64, u8)> {
+    let mut untypeds: Vec<(u64, u8)> = boot_info
+        .untyped_list()
+        .filter(|untyped| !untyped.is_device && untyped.size_bits >= SMALLEST_BITS)
+        .map(|untyped| (untyped.slot, untyped.size_bits))
+        .collect();
+    untypeds.sort_by_key(|&(slot, bits)| (core::cmp::Reverse(bits), slot));
+    let mut share = untypeds.iter().map(|&(_, bits)| 1u64 << bits).sum::<u64>() / SHARE;
+    untypeds.retain(|&(slot, bits)| {
+        let kept = 1 << bits <= share;
+        if kept {
+            share -= 1 << bits;
+            objects.add(slot, bits);
+        }
+        !kept
+    });
+    untypeds.truncate(limits::UNTYPEDS);
+    untypeds
+}
+
+fn start_server(
+    image: Image<'static>,
+    objects: &mut Objects,
+    untypeds: &[(u64, u8)],
+    endpoint: u64,
+) -> Result<Process, Error> {
+    let description = &image.system().server;
+    let cnode_bits = description.slots_bits;
+    let first_untyped = slot::FREE + 2;
+    let info = ServerStartInfo {
+        cnode_bits,
+        first_free_slot: first_untyped + untypeds.len() as u64,
+        endpoint: slot::FREE,
+        asid_control: slot::FREE + 1,
+        first_untyped,
+        untyped_bits: untypeds.iter().map(|&(_, bits)| bits).collect(),
+        page_tables: protocol::Name::new(&description.page_tables).map_err(|_| Error::StartPage)?,
+        page_size: protocol::Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
+    };
+    let mut start_page = [0; PAGE_BYTES as usize];
+    let start_page =
+        postcard::to_slice(&info, &mut start_page).map_err(|_| Error::StartPage)?;
+
+    let mut process = Process::new(ProcessId(0), None, 0);
+    let layout = Layout::new(
+        &description.program,
+        description.stack_bytes.to_native(),
+        image,
+        start_page,
+        &[],
+    )
+    .map_err(Error::Server)?;
+    process.build(objects, &layout, cnode_bits).map_err(Error::Server)?;
+
+    let cnode = process.cnode();
+    let give = |to: u64, from: u64| {
+        cnode.copy(to, cnode_bits, Objects::CNODE, from, DEPTH, CapRights::ALL)
+    };
+    let guard = sel4::cnode_guard(0, DEPTH - cnode_bits);
+    cnode.mint(
+        slot::CNODE,
+        cnode_bits,
+        Objects::CNODE,
+        cnode.bits(),
+        DEPTH,
+        CapRights::ALL,
+        guard,
+    )?;
+    give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
+    give(info.endpoint, endpoint)?;
+    give(info.asid_control, sel4::init_slot::ASID_CONTROL)?;
+    for (to, &(from, _)) in (info.first_untyped..).zip(untypeds) {
+        cnode.move_(to, cnode_bits, Objects::CNODE, from, DEPTH)?;
+    }
+    process.start(description.program.entry.to_native(), image::SERVER_PRIORITY, cnode_bits, 0)?;
+    Ok(process)
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The running system: processes by number, and what they ask of init.
+
+use alloc::vec::Vec;
+
+use image::Image;
+use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES};
+use protocol::limits;
+use protocol::Name;
+use protocol::message::Principal;
+use protocol::process::{
+    ActiveSpace, CNODE_BITS, ExitStatus, File, InitError, InitOperation, ProcessId, Spawn,
+    StartInfo, slot,
+};
+use protocol::wire::{self, WORDS, Words};
+use runtime::println;
+use sel4::{CapRights, Fault, MessageInfo, cap};
+
+use crate::console;
+use crate::fault::Report;
+use crate::objects::Objects;
+use crate::process::{Layout, Process};
+use crate::server::Server;
+
+const DEPTH: u8 = u64::BITS as u8;
+
+/// Badge of a process's cap to init: its number, and in the lowest bit whether the message
+/// comes from the kernel, as a fault.
+fn badge(process: ProcessId, fault: bool) -> u64 {
+    u64::from(process.0) << 1 | u64::from(fault)
+}
+
+/// Highest process number that fits a badge (seL4 5.0.0 keeps 28 bits).
+const LAST_PROCESS: u32 = (1 << 27) - 1;
+
+/// All that init knows.
+pub struct System {
+    /// What the builder put into the image.
+    pub image: Image<'static>,
+    /// Memory and slots.
+    pub objects: Objects,
+    /// The VAS server.
+    pub server: Server,
+    /// Where processes and the kernel send to.
+    pub endpoint: cap::Endpoint,
+    /// Processes that run, or whose parent may still ask how they ended.
+    pub processes: Vec<Process>,
+    /// The number of the next process.
+    pub next: u32,
+}
+
+/// What init answers a request.
+enum Answer {
+    Reply { label: u64, length: usize },
+    None,
+}
+
+impl System {
+    /// Serves until the main component ends.
+    pub fn run(mut self) -> ! {
+        let main = self.image.system().main.to_native() as usize;
+        let main = match self.spawn(main, None, None) {
+            Ok(process) => process,
+            Err(error) => {
+                println!("init: cannot start the main component: {error}");
+                console::power_off(false)
+            }
+        };
+
+        let mut words = [0; WORDS];
+        let mut message = sel4::recv(self.endpoint);
+        loop {
+            let (info, badge, registers) = message;
+            let length = (info.length() as usize).min(WORDS);
+            sel4::read_message(&mut words[..length], registers);
+            let sender = ProcessId((badge >> 1) as u32);
+            let answer = if badge & 1 == 1 {
+                self.fault(sender, Fault::from_message(info, registers).unwrap_or(Fault::NullFault));
+                Answer::None
+            } else {
+                self.request(sender, info.label(), length, &mut words)
+            };
+            if let Some(status) = self.status(main) {
+                self.finish(main, status);
+            }
+            message = match answer {
+                Answer::Reply { label, length } => {
+                    let registers = sel4::write_message(&words[..length]);
+                    let info = MessageInfo::new(label, 0, 0, length as u64);
+                    sel4::reply_recv(self.endpoint, info, registers)
+                }
+                Answer::None => sel4::recv(self.endpoint),
+            };
+        }
+    }
+
+    fn finish(&self, main: ProcessId, status: ExitStatus) -> ! {
+        let passed = status == ExitStatus::Exited(0);
+        if !passed {
+            println!("init: {} ended: {status:?}", self.name(main));
+        }
+        console::power_off(passed)
+    }
+
+    fn find(&mut self, id: ProcessId) -> Option<&mut Process> {
+        self.processes.iter_mut().find(|process| process.id == id)
+    }
+
+    fn status(&self, id: ProcessId) -> Option<ExitStatus> {
+        self.processes.iter().find(|process| process.id == id)?.status
+    }
+
+    /// The component's name, for messages.
+    fn name(&self, id: ProcessId) -> &str {
+        self.processes.iter().find(|process| process.id == id).map_or("?", |process| {
+            &*self.image.system().components[process.component].name
+        })
+    }
+
+    fn request(
+        &mut self,
+        sender: ProcessId,
+        label: u64,
+        length: usize,
+        words: &mut Words,
+    ) -> Answer {
+        let body = &words[..length];
+        let result = match InitOperation::from_label(label) {
+            Some(InitOperation::Print) => print(body).map(|()| 0),
+            Some(InitOperation::Spawn) => self.spawn_request(sender, body).and_then(|child| {
+                wire::encode(&child, words).map_err(|_| InitError::Malformed)
+            }),
+            Some(InitOperation::Wait) => match self.wait(sender, body) {
+                Ok(Some(status)) => {
+                    wire::encode(&status, words).map_err(|_| InitError::Malformed)
+                }
+                Ok(None) => return Answer::None,
+                Err(error) => Err(error),
+            },
+            Some(InitOperation::Kill) => self.kill(sender, body).map(|()| 0),
+            Some(InitOperation::Exit) => {
+                // A process that cannot say how it ends ends all the same.
+                let status = wire::decode(body).unwrap_or(ExitStatus::Killed);
+                self.end(sender, status);
+                return Answer::None;
+            }
+            None => Err(InitError::Malformed),
+        };
+        match result {
+            Ok(length) => Answer::Reply { label: 0, length },
+            Err(error) => Answer::Reply { label: error.number(), length: 0 },
+        }
+    }
+
+    fn spawn_request(&mut self, parent: ProcessId, body: &[u64]) -> Result<ProcessId, InitError> {
+        let request: Spawn = wire::decode(body).map_err(|_| InitError::Malformed)?;
+        let components = &self.image.system().components;
+        let caller = self.find(parent).ok_or(InitError::NotFound)?.component;
+        if !components[caller].may_spawn {
+            return Err(InitError::NotAllowed);
+        }
+        let component = components
+            .iter()
+            .position(|component| component.name.as_bytes() == request.component.as_str().as_bytes())
+            .ok_or(InitError::NotFound)?;
+        let arguments = (!request.arguments.is_empty()).then_some(request.arguments.as_str());
+        self.spawn(component, Some(parent), arguments)
+    }
+
+    /// Starts a component. On an error nothing of it is left.
+    fn spawn(
+        &mut self,
+        component: usize,
+        parent: Option<ProcessId>,
+        arguments: Option<&str>,
+    ) -> Result<ProcessId, InitError> {
+        if self.processes.len() >= limits::PROCESSES || self.next > LAST_PROCESS {
+            return Err(InitError::OutOfMemory);
+        }
+        let id = ProcessId(self.next);
+        let mut process = Process::new(id, parent, component);
+        match self.build(&mut process, arguments) {
+            Ok(()) => {
+                self.next += 1;
+                self.processes.push(process);
+                Ok(id)
+            }
+            Err(error) => {
+                self.take_apart(&mut process);
+                Err(error)
+            }
+        }
+    }
+
+    fn build(&mut self, process: &mut Process, arguments: Option<&str>) -> Result<(), InitError> {
+        let image = self.image;
+        let component = &image.system().components[process.component];
+        let mut info = StartInfo {
+            component: name(&component.name)?,
+            process: process.id,
+            arguments: arguments
+                .unwrap_or(&component.arguments)
+                .try_into()
+                .map_err(|_| InitError::Malformed)?,
+            files: heapless::Vec::new(),
+        };
+        let mut contents = Vec::new();
+        let mut base = FILES;
+        for file in component.files.iter() {
+            let file = &image.system().files[file.to_native() as usize];
+            let bytes = image.file_bytes(file);
+            let size = bytes.len() as u64;
+            let entry = File { name: name(&file.name)?, base, size };
+            info.files.push(entry).map_err(|_| InitError::OutOfMemory)?;
+            contents.push(bytes);
+            base += size.next_multiple_of(PAGE_BYTES);
+        }
+        let mut start_page = [0; PAGE_BYTES as usize];
+        let start_page = postcard::to_slice(&info, &mut start_page)
+            .map_err(|_| InitError::Malformed)?;
+
+        let layout = Layout::new(
+            &component.program,
+            component.stack_bytes.to_native(),
+            image,
+            start_page,
+            &contents,
+        )?;
+        process.build(&mut self.objects, &layout, CNODE_BITS)?;
+
+        let principal = Principal {
+            user: component.user.to_native(),
+            groups: component.groups.iter().map(|group| group.to_native()).collect(),
+        };
+        let session = self
+            .server
+            .session_create(principal, &process.extents)
+            .map_err(|_| InitError::NoSession)?;
+        process.session = Some(session.session);
+        self.equip(process, session.first_slot, layout.pages.len())
+            .map_err(|_| InitError::OutOfMemory)?;
+
+        process
+            .start(
+                component.program.entry.to_native(),
+                component.priority,
+                CNODE_BITS,
+                slot::FAULT,
+            )
+            .map_err(|_| InitError::OutOfMemory)
+    }
+
+    /// Gives a process its caps, and the server those of its private frames.
+    fn equip(
+        &self,
+        process: &Process,
+        first_server_slot: u64,
+        pages: usize,
+    ) -> Result<(), sel4::Error> {
+        let root = Objects::CNODE;
+        let cnode = process.cnode();
+        let all = CapRights::ALL;
+        let guard = sel4::cnode_guard(0, DEPTH - CNODE_BITS);
+        cnode.copy(slot::TCB, CNODE_BITS, root, process.tcb().bits(), DEPTH, all)?;
+        cnode.mint(slot::CNODE, CNODE_BITS, root, cnode.bits(), DEPTH, all, guard)?;
+        cnode.copy(slot::VSPACE, CNODE_BITS, root, process.root().bits(), DEPTH, all)?;
+        for (to, fault) in [(slot::INIT, false), (slot::FAULT, true)] {
+            let badge = badge(process.id, fault);
+            cnode.mint(to, CNODE_BITS, root, self.endpoint.bits(), DEPTH, all, badge)?;
+        }
+        cnode.move_(slot::SESSION, CNODE_BITS, root, self.server.receive_slot, DEPTH)?;
+
+        let accesses = process
+            .extents
+            .iter()
+            .flat_map(|extent| (0..extent.pages).map(|_| extent.access));
+        debug_assert_eq!(accesses.clone().count(), pages);
+        for (page, access) in accesses.enumerate() {
+            self.server.cnode.copy(
+                first_server_slot + page as u64,
+                self.server.cnode_bits,
+                root,
+                process.frame(page),
+                DEPTH,
+                crate::vspace::rights(access),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, sender: ProcessId, body: &[u64]) -> Result<Option<ExitStatus>, InitError> {
+        let child = self.child(sender, body)?;
+        if let Some(status) = self.status(child) {
+            self.processes.retain(|process| process.id != child);
+            return Ok(Some(status));
+        }
+        let reply = self.objects.slots.allocate(1).ok_or(InitError::OutOfMemory)?;
+        let saved = Objects::CNODE.save_caller(reply.first, DEPTH);
+        if saved.is_err() {
+            self.objects.slots.release(reply);
+            return Err(InitError::OutOfMemory);
+        }
+        if let Some(process) = self.find(child) {
+            process.waiter = Some(reply);
+        }
+        Ok(None)
+    }
+
+    fn kill(&mut self, sender: ProcessId, body: &[u64]) -> Result<(), InitError> {
+        let child = self.child(sender, body)?;
+        if self.status(child).is_none() {
+            self.end(child, ExitStatus::Killed);
+        }
+        Ok(())
+    }
+
+    /// The child of `sender` that the body names.
+    fn child(&mut self, sender: ProcessId, body: &[u64]) -> Result<ProcessId, InitError> {
+        let child: ProcessId = wire::decode(body).map_err(|_| InitError::Malformed)?;
+        match self.find(child) {
+            Some(process) if process.parent == Some(sender) => Ok(child),
+            _ => Err(InitError::NotFound),
+        }
+    }
+
+    fn fault(&mut self, sender: ProcessId, fault: Fault) {
+        let Some(process) = self.processes.iter().find(|process| process.id == sender) else {
+            return;
+        };
+        let active = process
+            .frame_at(IPC_BUFFER)
+            .and_then(|frame| self.objects.read_word(frame, sel4::USER_DATA_OFFSET).ok())
+            .map_or(ActiveSpace::OWN, ActiveSpace::from_word);
+        let report = Report::new(fault, process, active, &self.server);
+        println!("init: {} ({}) faulted: {report}", self.name(sender), sender.0);
+        self.end(sender, ExitStatus::Faulted { address: report.address });
+    }
+
+    /// Ends a process and releases all that it held.
+    fn end(&mut self, id: ProcessId, status: ExitStatus) {
+        let Some(position) = self.processes.iter().position(|process| process.id == id) else {
+            return;
+        };
+        let mut process = self.processes.swap_remove(position);
+        self.take_apart(&mut process);
+
+        // Its children go on without a parent; those that have ended are forgotten.
+        self.processes.retain(|child| child.parent != Some(id) || child.status.is_none());
+        for child in self.processes.iter_mut().filter(|child| child.parent == Some(id)) {
+            child.parent = None;
+            if let Some(reply) = child.waiter.take() {
+                self.objects.delete(reply.first);
+                self.objects.slots.release(reply);
+            }
+        }
+
+        process.status = Some(status);
+        match process.waiter.take() {
+            Some(reply) => {
+                let mut words = [0; WORDS];
+                let length = wire::encode(&status, &mut words).unwrap_or(0);
+                let registers = sel4::write_message(&words[..length]);
+                let info = MessageInfo::new(0, 0, 0, length as u64);
+                sel4::send(cap::Endpoint::from_bits(reply.first), info, registers);
+                self.objects.slots.release(reply);
+            }
+            // The first process is asked for by init itself.
+            None if process.parent.is_some() || process.id == ProcessId(FIRST_PROCESS) => {
+                self.processes.push(process);
+            }
+            None => {}
+        }
+    }
+
+    fn take_apart(&mut self, process: &mut Process) {
+        if let Some(session) = process.session.take()
+            && let Err(error) = self.server.session_end(session)
+        {
+            println!("init: the VAS server kept a session: {error}");
+        }
+        process.dismantle(&mut self.objects);
+        self.objects.delete(self.server.receive_slot);
+    }
+}
+
+/// The number of the main component's process.
+pub const FIRST_PROCESS: u32 = 1;
+
+/// A name of the image as the protocol has it. The builder and the reader of the image have
+/// checked it.
+fn name(text: &str) -> Result<Name, InitError> {
+    Name::new(text).map_err(|_| InitError::Malformed)
+}
+
+/// Writes the bytes of a print request: how many, then the bytes, little-endian in words.
+fn print(body: &[u64]) -> Result<(), InitError> {
+    let (&count, words) = body.split_first().ok_or(InitError::Malformed)?;
+    let mut bytes = [0; wire::BYTES];
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    let text = bytes[..words.len() * 8].get(..count as usize).ok_or(InitError::Malformed)?;
+    console::write(text);
+    Ok(())
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the test program and its actors share.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod calls;
+pub mod failure;
+pub mod raw;
+pub mod segment_memory;
+pub mod verdict;
+
+pub use failure::{Failure, Outcome};

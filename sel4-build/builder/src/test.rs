@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! All tests: those of the host, then those that need seL4.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::console::Count;
+use crate::qemu::{Machine, Outcome};
+use crate::system::{self, Changes};
+use crate::tree::{Tree, cargo};
+use crate::watch::{self, End, Limits};
+
+/// Systems whose components print `test NAME ... ok` or `... FAILED`.
+const TESTING: &[&str] = &["selftest"];
+/// Systems that count as one test each.
+const WHOLE: &[&str] = &["demo"];
+
+/// Compiling is silent here, as Cargo tells its progress elsewhere.
+const HOST_LIMITS: Limits = Limits {
+    silence: Duration::from_secs(10 * 60),
+    total: Duration::from_secs(20 * 60),
+};
+
+/// What became of all tests.
+pub enum Verdict {
+    /// All ran.
+    Counted(Count),
+    /// The user ended them.
+    Interrupted,
+}
+
+/// Runs all tests.
+pub fn run(
+    tree: &Tree,
+    changes: &Changes,
+    machine: impl Fn(&system::Built) -> Machine,
+    out: &mut dyn Write,
+) -> Result<Verdict> {
+    let mut total = Count::default();
+    let mut command = Command::new(cargo());
+    command
+        .args(["test", "--no-fail-fast"])
+        .current_dir(&tree.root);
+    eprintln!("host tests:");
+    let (end, console) = watch::run(&mut command, Some(HOST_LIMITS), None, out)?;
+    let mut count = console.tests();
+    let reason = match end {
+        End::Interrupted => return Ok(Verdict::Interrupted),
+        End::Exited(status) if status.success() && count.failed == 0 => None,
+        End::Exited(status) => Some(format!("cargo test: {status}")),
+        End::Silent(limit) => Some(format!("silent for {} s", limit.as_secs())),
+        End::TooLong(limit) => Some(format!("not ended within {} s", limit.as_secs())),
+    };
+    if let Some(reason) = reason {
+        eprintln!("host tests failed: {reason}");
+        // What fails before any test does, is a failure too.
+        count.failed = count.failed.max(1);
+    }
+    total += count;
+
+    for name in TESTING.iter().chain(WHOLE) {
+        let outcome = system::build(tree, name, changes).and_then(|built| {
+            eprintln!("boot: {name}");
+            let time_limit = built.system.time_limit();
+            machine(&built).run(&built.kernel.image, &built.image, time_limit, out)
+        });
+        let (outcome, mut count) = match outcome {
+            Ok(result) => result,
+            Err(error) => (Outcome::Failed(format!("{error:#}")), Count::default()),
+        };
+        let outcome = match outcome {
+            Outcome::Interrupted => return Ok(Verdict::Interrupted),
+            Outcome::Passed if TESTING.contains(name) && count.passed == 0 => {
+                Outcome::Failed("it has run no test".into())
+            }
+            other => other,
+        };
+        match outcome {
+            Outcome::Failed(reason) => {
+                eprintln!("system `{name}` failed: {reason}");
+                count.failed = count.failed.max(1);
+            }
+            _ if WHOLE.contains(name) => count.passed += 1,
+            _ => {}
+        }
+        total += count;
+    }
+    Ok(Verdict::Counted(total))
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The manifest of a system: what init needs to know of each component and file.
+//!
+//! The types borrow what they describe, so that they need no heap. Their `Archived` forms
+//! are what init sees; numbers there are little-endian and read with `to_native`.
+
+use rkyv::with::InlineAsBox;
+use rkyv::{Archive, Serialize};
+
+/// A whole system.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct System<'a> {
+    /// Its name.
+    #[rkyv(with = InlineAsBox)]
+    pub name: &'a str,
+    /// The VAS server.
+    pub server: Server<'a>,
+    /// Index of the component that init starts. When it ends, the system ends with its
+    /// status.
+    pub main: u32,
+    /// What can be started.
+    #[rkyv(with = InlineAsBox)]
+    pub components: &'a [Component<'a>],
+    /// What can be given to components.
+    #[rkyv(with = InlineAsBox)]
+    pub files: &'a [File<'a>],
+}
+
+/// The VAS server and its policies.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server<'a> {
+    /// What it runs.
+    pub program: Program<'a>,
+    /// Bytes of its stack: a multiple of 4 KiB.
+    pub stack_bytes: u64,
+    /// Binary logarithm of the number of slots of its CNode.
+    pub slots_bits: u8,
+    /// The page-table policy, by name.
+    #[rkyv(with = InlineAsBox)]
+    pub page_tables: &'a str,
+    /// The page size of segments that do not ask for one, by name.
+    #[rkyv(with = InlineAsBox)]
+    pub page_size: &'a str,
+}
+
+/// A program that can be started, and as whom.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component<'a> {
+    /// Its name.
+    #[rkyv(with = InlineAsBox)]
+    pub name: &'a str,
+    /// Arguments, separated by spaces.
+    #[rkyv(with = InlineAsBox)]
+    pub arguments: &'a str,
+    /// The user it runs as.
+    pub user: u32,
+    /// The groups it belongs to.
+    #[rkyv(with = InlineAsBox)]
+    pub groups: &'a [u32],
+    /// Priority of its first thread.
+    pub priority: u8,
+    /// Bytes of its first thread's stack: a multiple of 4 KiB.
+    pub stack_bytes: u64,
+    /// Whether it may start components.
+    pub may_spawn: bool,
+    /// Indices of the files it is given.
+    #[rkyv(with = InlineAsBox)]
+    pub files: &'a [u32],
+    /// What it runs.
+    pub program: Program<'a>,
+}
+
+/// An executable, laid out in pages.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program<'a> {
+    /// Address of the first instruction.
+    pub entry: u64,
+    /// In order of address; no page belongs to two.
+    #[rkyv(with = InlineAsBox)]
+    pub segments: &'a [Segment],
+}
+
+/// Pages of a program that follow one another and have the same rights.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First address: a multiple of 4 KiB.
+    pub address: u64,
+    /// Pages of 4 KiB in memory. Those that have no contents are zero; only writable
+    /// segments have such.
+    pub memory_pages: u32,
+    /// Where the contents begin in the archive, in bytes: a multiple of 4 KiB.
+    pub offset: u64,
+    /// Pages of 4 KiB that have contents.
+    pub file_pages: u32,
+    /// Whether the program may write to it.
+    pub writable: bool,
+    /// Whether it holds instructions.
+    pub executable: bool,
+}
+
+/// A file of the image.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File<'a> {
+    /// Its name.
+    #[rkyv(with = InlineAsBox)]
+    pub name: &'a str,
+    /// Where it begins in the archive, in bytes: a multiple of 4 KiB.
+    pub offset: u64,
+    /// Its size in bytes; zeros follow up to the end of the page.
+    pub bytes: u64,
+}

@@ -1,0 +1,917 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A model of seL4 for tests on the host.
+//!
+//! It knows capabilities and what they were derived from, untyped memory, page tables,
+//! address-space identifiers and the contents of memory, and does with them what seL4
+//! 5.0.0 does (with the errata of this project: deleting a frame cap always ends its
+//! mapping). [`Fake::check`] asserts the safety rule of the whole design: nothing is mapped
+//! whose cap is gone. Any call can be made to fail, so that tests see what is left behind.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use protocol::{Access, Badge, PageSize};
+
+use crate::kernel::{
+    ASIDS_PER_POOL, Kernel, KernelError, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel,
+};
+
+/// Error numbers of the kernel (seL4 manual, chapter "Error Codes").
+mod error {
+    use crate::kernel::KernelError;
+
+    pub const INVALID_CAPABILITY: KernelError = KernelError(2);
+    pub const ILLEGAL_OPERATION: KernelError = KernelError(3);
+    pub const RANGE: KernelError = KernelError(4);
+    pub const ALIGNMENT: KernelError = KernelError(5);
+    pub const FAILED_LOOKUP: KernelError = KernelError(6);
+    pub const DELETE_FIRST: KernelError = KernelError(8);
+    pub const REVOKE_FIRST: KernelError = KernelError(9);
+    pub const NOT_ENOUGH_MEMORY: KernelError = KernelError(10);
+}
+
+/// What a call answers that was made to fail.
+pub const INJECTED: KernelError = KernelError(1);
+/// Pools of address-space identifiers that the kernel has left for the server.
+const POOLS: u32 = 7;
+
+/// A cap that someone else than the server holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held(u32);
+
+/// Why a load or store did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The root cap is gone, or has no address-space identifier.
+    NoRoot,
+    /// Nothing is mapped there.
+    NotMapped,
+    /// A store to a read-only page.
+    ReadOnly,
+}
+
+type CapId = u32;
+type Asid = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Untyped {
+        base: u64,
+        bits: u8,
+        /// Bytes from the start that were made into objects.
+        used: u64,
+    },
+    Endpoint {
+        badge: Option<Badge>,
+    },
+    AsidControl,
+    AsidPool {
+        base: u64,
+        number: u32,
+    },
+    Pml4 {
+        base: u64,
+        asid: Option<Asid>,
+    },
+    Table {
+        base: u64,
+        level: TableLevel,
+        mapped: Option<(Asid, u64)>,
+    },
+    Frame {
+        base: u64,
+        size: PageSize,
+        access: Access,
+        mapped: Option<(Asid, u64)>,
+    },
+}
+
+impl What {
+    /// The object in memory that this is a cap of.
+    const fn object(&self) -> Option<u64> {
+        match *self {
+            What::Untyped { .. } | What::Endpoint { .. } | What::AsidControl => None,
+            What::AsidPool { base, .. }
+            | What::Pml4 { base, .. }
+            | What::Table { base, .. }
+            | What::Frame { base, .. } => Some(base),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Cap {
+    what: What,
+    parent: Option<CapId>,
+    children: BTreeSet<CapId>,
+    /// Whether copies are derived from this cap rather than from its parent.
+    original: bool,
+    slot: Option<Slot>,
+}
+
+/// An object in memory.
+#[derive(Debug)]
+struct Live {
+    object: Object,
+    caps: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    target: u64,
+    /// `None`: a table.
+    frame: Option<(PageSize, Access)>,
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Fake {
+    caps: BTreeMap<CapId, Cap>,
+    slots: BTreeMap<Slot, CapId>,
+    /// Slots that the server may use.
+    free_slots: Range<u32>,
+    untypeds: Vec<(Slot, u8)>,
+    objects: BTreeMap<u64, Live>,
+    entries: BTreeMap<(u64, u64), Entry>,
+    pools: u32,
+    roots: BTreeMap<Asid, u64>,
+    /// Words that are not zero, by physical address.
+    memory: BTreeMap<u64, u64>,
+    next_cap: CapId,
+    next_base: u64,
+    calls: u32,
+    fail_at: Option<u32>,
+}
+
+impl Fake {
+    /// The server's endpoint.
+    pub const ENDPOINT: Slot = Slot(1);
+    /// The cap that makes ASID pools.
+    pub const ASID_CONTROL: Slot = Slot(2);
+
+    /// A machine whose server has `free_slots` empty slots and untyped caps of these sizes
+    /// (binary logarithms of bytes).
+    pub fn new(free_slots: u32, untyped_bits: &[u8]) -> Self {
+        let first_untyped = 3;
+        let first_free = first_untyped + untyped_bits.len() as u32;
+        let mut fake = Fake {
+            caps: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            free_slots: first_free..first_free + free_slots,
+            untypeds: Vec::new(),
+            objects: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            pools: 0,
+            roots: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            next_cap: 0,
+            next_base: 0,
+            calls: 0,
+            fail_at: None,
+        };
+        let endpoint = What::Endpoint { badge: None };
+        fake.add(endpoint, None, true, Some(Self::ENDPOINT));
+        fake.add(What::AsidControl, None, true, Some(Self::ASID_CONTROL));
+        for (slot, &bits) in (first_untyped..).map(Slot).zip(untyped_bits) {
+            fake.add_untyped(bits, Some(slot));
+            fake.untypeds.push((slot, bits));
+        }
+        fake
+    }
+
+    /// Slots that the server may use.
+    pub fn free_slots(&self) -> Range<u32> {
+        self.free_slots.clone()
+    }
+
+    /// The server's untyped caps and the binary logarithms of their sizes.
+    pub fn untypeds(&self) -> &[(Slot, u8)] {
+        &self.untypeds
+    }
+
+    /// Calls so far that could have failed.
+    pub const fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// Makes one call fail: the one after which [`calls`](Self::calls) is this number.
+    pub const fn fail_at(&mut self, call: Option<u32>) {
+        self.fail_at = call;
+    }
+
+    // What others do with their caps.
+
+    /// A copy of one of the server's caps, as by transfer in a message.
+    ///
+    /// # Errors
+    /// If there is no cap, or it cannot be copied.
+    pub fn transfer(&mut self, slot: Slot) -> Result<Held, KernelError> {
+        let id = self.cap_in(slot)?;
+        self.derive(id, Access::ReadWrite, None).map(Held)
+    }
+
+    /// The badge that the server receives for a cap, if the kernel unwraps it.
+    pub fn badge(&self, cap: Held) -> Option<Badge> {
+        match self.caps.get(&cap.0)?.what {
+            What::Endpoint { badge } => badge,
+            _ => None,
+        }
+    }
+
+    /// Whether a cap still exists.
+    pub fn exists(&self, cap: Held) -> bool {
+        self.caps.contains_key(&cap.0)
+    }
+
+    /// The holder deletes a cap.
+    pub fn drop_cap(&mut self, cap: Held) {
+        self.remove(cap.0);
+    }
+
+    /// A frame that init makes for a process.
+    pub fn private_frame(&mut self) -> Held {
+        let untyped = self.add_untyped(PageSize::Small.bits(), None);
+        let base = self.base_of_untyped(untyped);
+        self.add_object(base, Object::Frame(PageSize::Small));
+        let frame = What::Frame {
+            base,
+            size: PageSize::Small,
+            access: Access::ReadWrite,
+            mapped: None,
+        };
+        Held(self.add(frame, Some(untyped), true, None))
+    }
+
+    /// Init copies a cap into a slot of the server's CNode.
+    ///
+    /// # Errors
+    /// If the cap is gone or the slot is taken.
+    pub fn deliver(&mut self, cap: Held, slot: Slot) -> Result<(), KernelError> {
+        self.empty(slot)?;
+        self.derive(cap.0, Access::ReadWrite, Some(slot))?;
+        Ok(())
+    }
+
+    /// Init takes a frame back from all who have it.
+    pub fn revoke_and_drop(&mut self, cap: Held) {
+        self.revoke_id(cap.0);
+        self.remove(cap.0);
+    }
+
+    /// Where an address of a root leads, and what it may be used for there.
+    ///
+    /// # Errors
+    /// The fault of a load.
+    pub fn translate(&self, root: Held, address: u64) -> Result<(u64, Access), Fault> {
+        let base = self.root_of(root).ok_or(Fault::NoRoot)?;
+        let mut table = base;
+        for depth in 0..4 {
+            let entry = self
+                .entries
+                .get(&(table, index(address, depth)))
+                .ok_or(Fault::NotMapped)?;
+            if let Some((size, access)) = entry.frame {
+                return Ok((entry.target + address % size.bytes(), access));
+            }
+            table = entry.target;
+        }
+        Err(Fault::NotMapped)
+    }
+
+    /// Loads the word at an address.
+    ///
+    /// # Errors
+    /// If the processor would fault.
+    pub fn load(&self, root: Held, address: u64) -> Result<u64, Fault> {
+        let (physical, _) = self.translate(root, address)?;
+        Ok(self.memory.get(&physical).copied().unwrap_or(0))
+    }
+
+    /// Stores a word.
+    ///
+    /// # Errors
+    /// If the processor would fault.
+    pub fn store(&mut self, root: Held, address: u64, value: u64) -> Result<(), Fault> {
+        match self.translate(root, address)? {
+            (_, Access::ReadOnly) => Err(Fault::ReadOnly),
+            (physical, Access::ReadWrite) => {
+                self.memory.insert(physical, value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything that a root maps: address, physical address, size and access of each
+    /// page. Empty if the root is gone.
+    pub fn pages(&self, root: Held) -> Vec<(u64, u64, PageSize, Access)> {
+        let mut pages = Vec::new();
+        if let Some(base) = self.root_of(root) {
+            self.walk(base, 0, 0, &mut |address, target, frame| {
+                if let Some((size, access)) = frame {
+                    pages.push((address, target, size, access));
+                }
+            });
+        }
+        pages
+    }
+
+    /// Caps in the slots that were free at the start, other than of untyped memory and
+    /// ASID pools.
+    pub fn caps_of_objects(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|(slot, _)| self.free_slots.contains(&slot.0))
+            .filter_map(|(_, id)| self.caps.get(id))
+            .filter(|cap| !matches!(cap.what, What::Untyped { .. } | What::AsidPool { .. }))
+            .count()
+    }
+
+    /// Caps in the slots that were free at the start.
+    pub fn caps(&self) -> usize {
+        self.slots
+            .keys()
+            .filter(|slot| self.free_slots.contains(&slot.0))
+            .count()
+    }
+
+    /// Asserts that nothing can be reached that should not be.
+    ///
+    /// # Panics
+    /// If the safety rule is broken.
+    pub fn check(&self) {
+        let mut end = 0;
+        for (&base, live) in &self.objects {
+            assert!(base >= end, "two live objects overlap at {base:#x}");
+            assert!(live.caps > 0, "the object at {base:#x} has no cap");
+            end = base + (1 << live.object.size_bits());
+        }
+
+        let mut mapped = BTreeMap::new();
+        for cap in self.caps.values() {
+            if let What::Frame {
+                base,
+                size,
+                access,
+                mapped: Some(place),
+            } = cap.what
+            {
+                let other = mapped.insert(place, (base, size, access));
+                assert_eq!(other, None, "two caps are mapped at {place:x?}");
+            }
+        }
+
+        for (&asid, &root) in &self.roots {
+            let live = self.objects.get(&root).map(|live| live.object);
+            assert_eq!(live, Some(Object::Pml4), "identifier {asid} has no root");
+            self.walk(root, 0, 0, &mut |address, target, frame| {
+                let live = self.objects.get(&target).map(|live| live.object);
+                let Some((size, access)) = frame else {
+                    let table = matches!(live, Some(Object::Table(_)));
+                    assert!(table, "a table that is gone is entered at {address:#x}");
+                    return;
+                };
+                assert_eq!(
+                    live,
+                    Some(Object::Frame(size)),
+                    "a frame that is gone is mapped at {address:#x}"
+                );
+                let Some((base, _, allowed)) = mapped.remove(&(asid, address)) else {
+                    panic!("the cap of the mapping at {address:#x} is gone");
+                };
+                assert_eq!(base, target, "another frame than the cap's at {address:#x}");
+                assert!(
+                    access <= allowed,
+                    "more than the cap allows at {address:#x}"
+                );
+            });
+        }
+        assert!(
+            mapped.is_empty(),
+            "caps claim mappings that are not there: {mapped:x?}"
+        );
+    }
+
+    // Caps.
+
+    fn add(
+        &mut self,
+        what: What,
+        parent: Option<CapId>,
+        original: bool,
+        slot: Option<Slot>,
+    ) -> CapId {
+        let id = self.next_cap;
+        self.next_cap += 1;
+        if let Some(live) = what.object().and_then(|base| self.objects.get_mut(&base)) {
+            live.caps += 1;
+        }
+        self.caps.insert(
+            id,
+            Cap {
+                what,
+                parent,
+                children: BTreeSet::new(),
+                original,
+                slot,
+            },
+        );
+        if let Some(parent) = parent.and_then(|parent| self.caps.get_mut(&parent)) {
+            parent.children.insert(id);
+        }
+        if let Some(slot) = slot {
+            self.slots.insert(slot, id);
+        }
+        id
+    }
+
+    fn add_untyped(&mut self, bits: u8, slot: Option<Slot>) -> CapId {
+        let base = self.next_base.next_multiple_of(1 << bits);
+        self.next_base = base + (1 << bits);
+        let used = 0;
+        self.add(What::Untyped { base, bits, used }, None, true, slot)
+    }
+
+    fn base_of_untyped(&self, id: CapId) -> u64 {
+        match self.caps.get(&id).map(|cap| cap.what) {
+            Some(What::Untyped { base, .. }) => base,
+            other => panic!("{other:?} is not untyped memory"),
+        }
+    }
+
+    fn add_object(&mut self, base: u64, object: Object) {
+        let end = base + (1 << object.size_bits());
+        let before = self.objects.range(..end).next_back();
+        if let Some((&other, live)) = before {
+            let other_end = other + (1 << live.object.size_bits());
+            assert!(other_end <= base, "memory at {base:#x} is still in use");
+        }
+        let zero = self.memory.range(base..end).next().is_none();
+        assert!(zero, "an object is made of memory that was not cleared");
+        self.objects.insert(base, Live { object, caps: 0 });
+    }
+
+    fn cap_in(&self, slot: Slot) -> Result<CapId, KernelError> {
+        self.slots.get(&slot).copied().ok_or(error::FAILED_LOOKUP)
+    }
+
+    fn what_in(&self, slot: Slot) -> Result<What, KernelError> {
+        let id = self.cap_in(slot)?;
+        let cap = self.caps.get(&id).ok_or(error::FAILED_LOOKUP)?;
+        Ok(cap.what)
+    }
+
+    fn set(&mut self, slot: Slot, what: What) {
+        let cap = self.slots.get(&slot).and_then(|id| self.caps.get_mut(id));
+        if let Some(cap) = cap {
+            cap.what = what;
+        }
+    }
+
+    fn empty(&self, slot: Slot) -> Result<(), KernelError> {
+        if self.slots.contains_key(&slot) {
+            return Err(error::DELETE_FIRST);
+        }
+        assert!(
+            self.free_slots.contains(&slot.0),
+            "{slot:?} is not the server's"
+        );
+        Ok(())
+    }
+
+    fn derive(
+        &mut self,
+        id: CapId,
+        most: Access,
+        slot: Option<Slot>,
+    ) -> Result<CapId, KernelError> {
+        let cap = self.caps.get(&id).ok_or(error::FAILED_LOOKUP)?;
+        let parent = if cap.original { Some(id) } else { cap.parent };
+        let what = match cap.what {
+            What::Frame {
+                base, size, access, ..
+            } => What::Frame {
+                base,
+                size,
+                access: access.min(most),
+                mapped: None,
+            },
+            What::Pml4 { asid: None, .. } | What::Table { mapped: None, .. } => {
+                return Err(error::ILLEGAL_OPERATION);
+            }
+            What::Untyped { .. } if !cap.children.is_empty() => return Err(error::REVOKE_FIRST),
+            What::AsidControl => return Err(error::ILLEGAL_OPERATION),
+            what => what,
+        };
+        Ok(self.add(what, parent, false, slot))
+    }
+
+    fn remove(&mut self, id: CapId) {
+        let Some(cap) = self.caps.remove(&id) else {
+            return;
+        };
+        if let Some(slot) = cap.slot {
+            self.slots.remove(&slot);
+        }
+        if let Some(parent) = cap.parent.and_then(|parent| self.caps.get_mut(&parent)) {
+            parent.children.remove(&id);
+            parent.children.extend(&cap.children);
+        }
+        for child in &cap.children {
+            if let Some(child) = self.caps.get_mut(child) {
+                child.parent = cap.parent;
+            }
+        }
+        self.finalise(cap.what);
+    }
+
+    fn finalise(&mut self, what: What) {
+        if let What::Frame {
+            base,
+            size,
+            mapped: Some((asid, address)),
+            ..
+        } = what
+        {
+            let depth = match size {
+                PageSize::Huge => 1,
+                PageSize::Large => 2,
+                PageSize::Small => 3,
+            };
+            self.unmap(asid, address, depth, base);
+        }
+        let Some(base) = what.object() else { return };
+        let Some(live) = self.objects.get_mut(&base) else {
+            return;
+        };
+        live.caps -= 1;
+        if live.caps > 0 {
+            return;
+        }
+        self.objects.remove(&base);
+        match what {
+            What::Table {
+                level,
+                mapped: Some((asid, address)),
+                ..
+            } => self.unmap(asid, address, depth_of(level), base),
+            What::Pml4 {
+                asid: Some(asid), ..
+            } if self.roots.get(&asid) == Some(&base) => {
+                self.roots.remove(&asid);
+            }
+            What::AsidPool { .. } => panic!("an ASID pool is deleted"),
+            _ => {}
+        }
+        self.entries.retain(|&(table, _), _| table != base);
+    }
+
+    fn revoke_id(&mut self, id: CapId) {
+        while let Some(&child) = self.caps.get(&id).and_then(|cap| cap.children.first()) {
+            self.revoke_id(child);
+            self.remove(child);
+        }
+    }
+
+    // Page tables.
+
+    fn root_of(&self, root: Held) -> Option<u64> {
+        match self.caps.get(&root.0)?.what {
+            What::Pml4 {
+                base,
+                asid: Some(asid),
+            } if self.roots.get(&asid) == Some(&base) => Some(base),
+            _ => None,
+        }
+    }
+
+    /// Where the entry for an address lies: in a root table at depth 0, and so on.
+    fn entry(&self, root: u64, address: u64, depth: u32) -> Result<(u64, u64), KernelError> {
+        let mut table = root;
+        for above in 0..depth {
+            match self.entries.get(&(table, index(address, above))) {
+                Some(entry) if entry.frame.is_none() => table = entry.target,
+                _ => return Err(error::FAILED_LOOKUP),
+            }
+        }
+        Ok((table, index(address, depth)))
+    }
+
+    fn map(
+        &mut self,
+        root: Slot,
+        address: u64,
+        depth: u32,
+        entry: Entry,
+    ) -> Result<Asid, KernelError> {
+        let What::Pml4 { base, asid } = self.what_in(root)? else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        let asid = asid
+            .filter(|asid| self.roots.get(asid) == Some(&base))
+            .ok_or(error::INVALID_CAPABILITY)?;
+        let place = self.entry(base, address, depth)?;
+        if self.entries.contains_key(&place) {
+            return Err(error::DELETE_FIRST);
+        }
+        self.entries.insert(place, entry);
+        Ok(asid)
+    }
+
+    fn unmap(&mut self, asid: Asid, address: u64, depth: u32, target: u64) {
+        let Some(&root) = self.roots.get(&asid) else {
+            return;
+        };
+        if let Ok(place) = self.entry(root, address, depth)
+            && self.entries.get(&place).map(|entry| entry.target) == Some(target)
+        {
+            self.entries.remove(&place);
+        }
+    }
+
+    fn walk(
+        &self,
+        table: u64,
+        base: u64,
+        depth: u32,
+        visit: &mut dyn FnMut(u64, u64, Option<(PageSize, Access)>),
+    ) {
+        for (&(_, index), entry) in self.entries.range((table, 0)..=(table, 511)) {
+            let address = base | index << (39 - 9 * depth);
+            visit(address, entry.target, entry.frame);
+            if entry.frame.is_none() {
+                self.walk(entry.target, address, depth + 1, visit);
+            }
+        }
+    }
+
+    fn call(&mut self) -> Result<(), KernelError> {
+        self.calls += 1;
+        if self.fail_at == Some(self.calls) {
+            return Err(INJECTED);
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for Fake {
+    fn retype(
+        &mut self,
+        untyped: Slot,
+        object: Object,
+        first: Slot,
+        count: u32,
+    ) -> Result<(), KernelError> {
+        self.call()?;
+        let id = self.cap_in(untyped)?;
+        let What::Untyped {
+            base,
+            bits,
+            mut used,
+        } = self.what_in(untyped)?
+        else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        if !(1..=RETYPE_LIMIT).contains(&count) {
+            return Err(error::RANGE);
+        }
+        let slots = (first.0..first.0 + count).map(Slot);
+        for slot in slots.clone() {
+            self.empty(slot)?;
+        }
+        let childless = self
+            .caps
+            .get(&id)
+            .is_some_and(|cap| cap.children.is_empty());
+        if childless {
+            used = 0;
+        }
+        let size = 1 << object.size_bits();
+        let start = used.next_multiple_of(size);
+        let end = start + u64::from(count) * size;
+        if end > 1 << bits {
+            return Err(error::NOT_ENOUGH_MEMORY);
+        }
+        if childless {
+            let cleared: Vec<u64> = self
+                .memory
+                .range(base..base + (1 << bits))
+                .map(|(&address, _)| address)
+                .collect();
+            for address in cleared {
+                self.memory.remove(&address);
+            }
+        }
+        let used = end;
+        self.set(untyped, What::Untyped { base, bits, used });
+        for (slot, at) in slots.zip((base + start..).step_by(size as usize)) {
+            let what = match object {
+                Object::Untyped { bits } => What::Untyped {
+                    base: at,
+                    bits,
+                    used: 0,
+                },
+                Object::Pml4 => What::Pml4 {
+                    base: at,
+                    asid: None,
+                },
+                Object::Table(level) => What::Table {
+                    base: at,
+                    level,
+                    mapped: None,
+                },
+                Object::Frame(size) => What::Frame {
+                    base: at,
+                    size,
+                    access: Access::ReadWrite,
+                    mapped: None,
+                },
+            };
+            if what.object().is_some() {
+                self.add_object(at, object);
+            }
+            self.add(what, Some(id), true, Some(slot));
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: Slot, to: Slot, access: Access) -> Result<(), KernelError> {
+        self.call()?;
+        self.empty(to)?;
+        let id = self.cap_in(from)?;
+        self.derive(id, access, Some(to))?;
+        Ok(())
+    }
+
+    fn mint(&mut self, from: Slot, to: Slot, badge: Badge) -> Result<(), KernelError> {
+        self.call()?;
+        self.empty(to)?;
+        let id = self.cap_in(from)?;
+        if self.what_in(from)? != (What::Endpoint { badge: None }) {
+            return Err(error::ILLEGAL_OPERATION);
+        }
+        let badge = Some(badge);
+        self.add(What::Endpoint { badge }, Some(id), true, Some(to));
+        Ok(())
+    }
+
+    fn delete(&mut self, slot: Slot) {
+        if let Ok(id) = self.cap_in(slot) {
+            self.remove(id);
+        }
+    }
+
+    fn revoke(&mut self, slot: Slot) {
+        if let Ok(id) = self.cap_in(slot) {
+            self.revoke_id(id);
+        }
+    }
+
+    fn make_asid_pool(
+        &mut self,
+        control: Slot,
+        untyped: Slot,
+        pool: Slot,
+    ) -> Result<(), KernelError> {
+        self.call()?;
+        self.empty(pool)?;
+        if self.what_in(control)? != What::AsidControl {
+            return Err(error::INVALID_CAPABILITY);
+        }
+        if self.pools == POOLS {
+            return Err(error::DELETE_FIRST);
+        }
+        let id = self.cap_in(untyped)?;
+        let What::Untyped {
+            base,
+            bits: TABLE_BITS,
+            ..
+        } = self.what_in(untyped)?
+        else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        if self
+            .caps
+            .get(&id)
+            .is_some_and(|cap| !cap.children.is_empty())
+        {
+            return Err(error::REVOKE_FIRST);
+        }
+        self.add_object(base, Object::Untyped { bits: TABLE_BITS });
+        let number = self.pools;
+        self.pools += 1;
+        self.add(What::AsidPool { base, number }, Some(id), true, Some(pool));
+        Ok(())
+    }
+
+    fn assign_asid(&mut self, pool: Slot, root: Slot) -> Result<(), KernelError> {
+        self.call()?;
+        let (What::AsidPool { number, .. }, What::Pml4 { base, asid: None }) =
+            (self.what_in(pool)?, self.what_in(root)?)
+        else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        let first = number * ASIDS_PER_POOL;
+        let asid = (first..first + ASIDS_PER_POOL)
+            .find(|asid| !self.roots.contains_key(asid))
+            .ok_or(error::DELETE_FIRST)?;
+        self.roots.insert(asid, base);
+        let asid = Some(asid);
+        self.set(root, What::Pml4 { base, asid });
+        Ok(())
+    }
+
+    fn map_table(
+        &mut self,
+        table: Slot,
+        level: TableLevel,
+        root: Slot,
+        address: u64,
+    ) -> Result<(), KernelError> {
+        self.call()?;
+        let What::Table {
+            base,
+            level: found,
+            mapped: None,
+        } = self.what_in(table)?
+        else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        if found != level {
+            return Err(error::INVALID_CAPABILITY);
+        }
+        let entry = Entry {
+            target: base,
+            frame: None,
+        };
+        let address = address >> level.span_bits() << level.span_bits();
+        let asid = self.map(root, address, depth_of(level), entry)?;
+        let mapped = Some((asid, address));
+        self.set(
+            table,
+            What::Table {
+                base,
+                level,
+                mapped,
+            },
+        );
+        Ok(())
+    }
+
+    fn map_frame(
+        &mut self,
+        frame: Slot,
+        root: Slot,
+        address: u64,
+        access: Access,
+    ) -> Result<(), KernelError> {
+        self.call()?;
+        let What::Frame {
+            base,
+            size,
+            access: allowed,
+            mapped: None,
+        } = self.what_in(frame)?
+        else {
+            return Err(error::INVALID_CAPABILITY);
+        };
+        if !address.is_multiple_of(size.bytes()) {
+            return Err(error::ALIGNMENT);
+        }
+        let depth = match size {
+            PageSize::Huge => 1,
+            PageSize::Large => 2,
+            PageSize::Small => 3,
+        };
+        let entry = Entry {
+            target: base,
+            frame: Some((size, access.min(allowed))),
+        };
+        let asid = self.map(root, address, depth, entry)?;
+        self.set(
+            frame,
+            What::Frame {
+                base,
+                size,
+                access: allowed,
+                mapped: Some((asid, address)),
+            },
+        );
+        Ok(())
+    }
+}
+
+/// The index of an address in a table of this depth.
+const fn index(address: u64, depth: u32) -> u64 {
+    address >> (39 - 9 * depth) & 511
+}
+
+/// The depth of the table that a table of this level is entered in.
+const fn depth_of(level: TableLevel) -> u32 {
+    match level {
+        TableLevel::Pdpt => 0,
+        TableLevel::PageDirectory => 1,
+        TableLevel::PageTable => 2,
+    }
+}

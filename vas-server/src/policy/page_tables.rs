@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How are the page tables of a VAS and of everything attached to it kept?
+//!
+//! The server says what happens to a VAS (a process attaches, a segment is added); the
+//! answer decides which tables that takes, and keeps for itself what it has to remember.
+
+pub mod mirrored;
+
+use alloc::boxed::Box;
+
+use protocol::{Access, Error, PageSize};
+
+use crate::arena::Key;
+use crate::kernel::{Kernel, Slot};
+use crate::resources::Resources;
+
+/// Frames at consecutive addresses, their caps in consecutive slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address: a multiple of the page size.
+    pub base: u64,
+    /// How many frames.
+    pub pages: u32,
+    /// Their size.
+    pub page_size: PageSize,
+    /// The cap of the first.
+    pub frames: Slot,
+    /// The most they may be used for.
+    pub access: Access,
+}
+
+impl Mapping {
+    /// The last address.
+    pub const fn last(&self) -> u64 {
+        self.base + (self.pages as u64) * self.page_size.bytes() - 1
+    }
+
+    /// Every frame's cap and address.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Slot, u64)> + use<> {
+        let Mapping {
+            base,
+            pages,
+            page_size,
+            frames: Slot(first),
+            ..
+        } = *self;
+        (0..pages).map(move |page| {
+            let address = base + u64::from(page) * page_size.bytes();
+            (Slot(first + page), address)
+        })
+    }
+}
+
+/// A segment in a VAS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentMapping {
+    /// Which segment.
+    pub segment: Key,
+    /// Where it lies, and how this VAS has it.
+    pub mapping: Mapping,
+}
+
+/// The page tables of one VAS.
+///
+/// An operation that fails has changed nothing and holds no resources. Frames passed in
+/// stay the server's: it does not delete them while they are here.
+pub trait PageTables<K> {
+    /// Makes a root in which a process sees its private memory and all segments of the
+    /// VAS, and answers its cap, which clients are given copies of.
+    ///
+    /// # Errors
+    /// No memory, slots or address-space identifiers, or the kernel refused.
+    fn attach(
+        &mut self,
+        resources: &mut Resources<K>,
+        attachment: Key,
+        access: Access,
+        private: &[Mapping],
+        segments: &[SegmentMapping],
+    ) -> Result<Slot, Error>;
+
+    /// Takes a root away from all who have it.
+    fn detach(&mut self, resources: &mut Resources<K>, attachment: Key);
+
+    /// Makes a segment visible in every root.
+    ///
+    /// # Errors
+    /// No memory or slots, or the kernel refused.
+    fn add_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        segment: &SegmentMapping,
+    ) -> Result<(), Error>;
+
+    /// Removes a segment that was added, or there at attach, from every root.
+    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping);
+
+    /// Releases what the VAS itself holds. Nothing is attached any longer.
+    fn delete(self: Box<Self>, resources: &mut Resources<K>);
+}
+
+/// Makes the page tables of a new, empty VAS.
+pub type PageTablesPolicy<K> = fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>;
+
+/// The answers by name.
+pub fn policies<K: Kernel + 'static>() -> [(&'static str, PageTablesPolicy<K>); 1] {
+    [("mirrored", mirrored::make)]
+}

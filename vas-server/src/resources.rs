@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the server spends: memory, capability slots and address-space identifiers.
+//!
+//! Whoever makes something here keeps what it got and gives it back by name; nothing is
+//! given back twice because what stands for it can be neither copied nor used again.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use protocol::{Access, Badge, Error};
+
+use crate::kernel::{ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel};
+use crate::slots::{SlotRange, Slots};
+use crate::untyped::{Block, Untypeds};
+
+/// A page table of any level, the root included.
+#[derive(Debug)]
+#[must_use]
+pub struct Table {
+    block: Block,
+    slot: SlotRange,
+}
+
+impl Table {
+    /// Its cap.
+    pub const fn slot(&self) -> Slot {
+        self.slot.first()
+    }
+}
+
+/// A root table with an address-space identifier.
+#[derive(Debug)]
+#[must_use]
+pub struct Root {
+    table: Table,
+    pool: usize,
+}
+
+impl Root {
+    /// Its cap.
+    pub const fn slot(&self) -> Slot {
+        self.table.slot()
+    }
+}
+
+/// Frames whose caps lie in consecutive slots, in order of address.
+#[derive(Debug)]
+#[must_use]
+pub struct Frames {
+    blocks: Vec<Block>,
+    slots: SlotRange,
+}
+
+impl Frames {
+    /// The cap of the first frame.
+    pub const fn first(&self) -> Slot {
+        self.slots.first()
+    }
+
+    /// How many frames.
+    pub const fn count(&self) -> u32 {
+        self.slots.count()
+    }
+}
+
+#[derive(Debug)]
+struct AsidPool {
+    slot: Slot,
+    used: u32,
+}
+
+/// Everything the server can spend, and the kernel that it is spent through.
+#[derive(Debug)]
+pub struct Resources<K> {
+    kernel: K,
+    slots: Slots,
+    untypeds: Untypeds,
+    pools: Vec<AsidPool>,
+    endpoint: Slot,
+    tables: u32,
+}
+
+impl<K: Kernel> Resources<K> {
+    /// Takes over slots, memory and the server's endpoint.
+    pub fn new(kernel: K, slots: Range<u32>, endpoint: Slot, untypeds: &[(Slot, u8)]) -> Self {
+        Resources {
+            kernel,
+            slots: Slots::new(slots),
+            untypeds: Untypeds::new(untypeds),
+            pools: Vec::new(),
+            endpoint,
+            tables: 0,
+        }
+    }
+
+    /// Makes ASID pools. They stay for good: after a pool is deleted, seL4 5.0.0 may still
+    /// run threads in its address spaces.
+    ///
+    /// # Errors
+    /// No memory, no slots, or no pool left in the kernel.
+    pub fn make_asid_pools(&mut self, control: Slot, count: u32) -> Result<(), Error> {
+        for _ in 0..count {
+            let block = self.allocate_block(TABLE_BITS)?;
+            let slot = self.allocate_slots(1)?.first();
+            self.kernel.make_asid_pool(control, block.slot(), slot)?;
+            self.pools.push(AsidPool { slot, used: 0 });
+        }
+        Ok(())
+    }
+
+    /// The kernel.
+    pub const fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    /// The kernel.
+    pub const fn kernel_mut(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// Memory the server was given, in bytes.
+    pub const fn memory_total(&self) -> u64 {
+        self.untypeds.total()
+    }
+
+    /// Of that, free.
+    pub const fn memory_free(&self) -> u64 {
+        self.untypeds.free_bytes()
+    }
+
+    /// Slots the server was given.
+    pub const fn slots_total(&self) -> u32 {
+        self.slots.total()
+    }
+
+    /// Of those, free or spent only on dividing free memory.
+    pub fn slots_free(&self) -> u32 {
+        self.slots.free_count() + self.untypeds.idle_slots()
+    }
+
+    /// Address-space identifiers the server was given.
+    pub fn asids_total(&self) -> u32 {
+        self.pools.len() as u32 * ASIDS_PER_POOL
+    }
+
+    /// Of those, free.
+    pub fn asids_free(&self) -> u32 {
+        let used: u32 = self.pools.iter().map(|pool| pool.used).sum();
+        self.asids_total() - used
+    }
+
+    /// Page tables of all levels, roots included.
+    pub const fn tables(&self) -> u32 {
+        self.tables
+    }
+
+    /// Takes consecutive slots.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlots`].
+    pub fn allocate_slots(&mut self, count: u32) -> Result<SlotRange, Error> {
+        if let Ok(range) = self.slots.allocate(count) {
+            return Ok(range);
+        }
+        self.untypeds.join_all(&mut self.kernel, &mut self.slots);
+        self.slots.allocate(count).map_err(|_| Error::OutOfSlots)
+    }
+
+    /// Deletes the caps in these slots, if any, and gives the slots back.
+    pub fn delete_slots(&mut self, range: SlotRange) {
+        for slot in range.iter() {
+            self.kernel.delete(slot);
+        }
+        self.slots.release(range);
+    }
+
+    /// Makes a cap on the server's endpoint that clients can be given copies of.
+    ///
+    /// # Errors
+    /// No slot, or the kernel refused.
+    pub fn make_badged(&mut self, badge: Badge) -> Result<SlotRange, Error> {
+        let slot = self.allocate_slots(1)?;
+        if let Err(error) = self.kernel.mint(self.endpoint, slot.first(), badge) {
+            self.slots.release(slot);
+            return Err(error.into());
+        }
+        Ok(slot)
+    }
+
+    /// Deletes such a cap and all copies of it.
+    pub fn delete_badged(&mut self, cap: SlotRange) {
+        self.kernel.revoke(cap.first());
+        self.delete_slots(cap);
+    }
+
+    /// Copies the caps of frames into slots of their own and maps the copies at consecutive
+    /// addresses from `base` on, in a root that has the tables for them.
+    ///
+    /// # Errors
+    /// No slots, or the kernel refused; nothing is mapped then.
+    pub fn map_frames(
+        &mut self,
+        root: Slot,
+        frames: impl ExactSizeIterator<Item = (Slot, u64)>,
+        access: Access,
+    ) -> Result<SlotRange, Error> {
+        let count = u32::try_from(frames.len()).map_err(|_| Error::OutOfSlots)?;
+        let copies = self.allocate_slots(count)?;
+        for (copy, (frame, address)) in copies.iter().zip(frames) {
+            let mapped = self
+                .kernel
+                .copy(frame, copy, access)
+                .and_then(|()| self.kernel.map_frame(copy, root, address, access));
+            if let Err(error) = mapped {
+                self.delete_slots(copies);
+                return Err(error.into());
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Makes frames of `page_bits` each; their memory is zero.
+    ///
+    /// # Errors
+    /// No memory, no slots, or the kernel refused.
+    pub fn make_frames(&mut self, object: Object, count: u32) -> Result<Frames, Error> {
+        let page_bits = object.size_bits();
+        let bytes = u64::from(count)
+            .checked_mul(1 << page_bits)
+            .ok_or(Error::OutOfMemory)?;
+        if bytes > self.memory_free() {
+            return Err(Error::OutOfMemory);
+        }
+        let mut frames = Frames {
+            blocks: Vec::new(),
+            slots: self.allocate_slots(count)?,
+        };
+        match self.fill_frames(&mut frames, object) {
+            Ok(()) => Ok(frames),
+            Err(error) => {
+                self.delete_frames(frames);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill_frames(&mut self, frames: &mut Frames, object: Object) -> Result<(), Error> {
+        let page_bits = object.size_bits();
+        let Slot(mut next) = frames.first();
+        let mut missing = frames.count();
+        while let Some(bits) = missing.checked_ilog2() {
+            let block = self.untypeds.allocate_at_most(
+                &mut self.kernel,
+                &mut self.slots,
+                page_bits + bits as u8,
+                page_bits,
+            )?;
+            let untyped = block.slot();
+            let mut left = 1 << (block.bits() - page_bits);
+            frames.blocks.push(block);
+            missing -= left;
+            while left > 0 {
+                let some = left.min(RETYPE_LIMIT);
+                self.kernel.retype(untyped, object, Slot(next), some)?;
+                next += some;
+                left -= some;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes frames and every copy of their caps, and so their mappings.
+    pub fn delete_frames(&mut self, frames: Frames) {
+        for block in frames.blocks {
+            self.untypeds.release(&mut self.kernel, block);
+        }
+        self.slots.release(frames.slots);
+    }
+
+    /// Makes a page table.
+    ///
+    /// # Errors
+    /// No memory, no slot, or the kernel refused.
+    pub fn make_table(&mut self, level: TableLevel) -> Result<Table, Error> {
+        self.make_table_object(Object::Table(level))
+    }
+
+    fn make_table_object(&mut self, object: Object) -> Result<Table, Error> {
+        let block = self.allocate_block(TABLE_BITS)?;
+        let slot = match self.allocate_slots(1) {
+            Ok(slot) => slot,
+            Err(error) => {
+                self.untypeds.release(&mut self.kernel, block);
+                return Err(error);
+            }
+        };
+        self.tables += 1;
+        let table = Table { block, slot };
+        match self
+            .kernel
+            .retype(table.block.slot(), object, table.slot(), 1)
+        {
+            Ok(()) => Ok(table),
+            Err(error) => {
+                self.delete_table(table);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Deletes a page table and every copy of its cap.
+    pub fn delete_table(&mut self, table: Table) {
+        self.untypeds.release(&mut self.kernel, table.block);
+        self.slots.release(table.slot);
+        self.tables -= 1;
+    }
+
+    /// Makes a root table with an address-space identifier.
+    ///
+    /// # Errors
+    /// No memory, no slot, no identifier, or the kernel refused.
+    pub fn make_root(&mut self) -> Result<Root, Error> {
+        let (pool, pool_slot) = self
+            .pools
+            .iter()
+            .enumerate()
+            .find(|(_, pool)| pool.used < ASIDS_PER_POOL)
+            .map(|(index, pool)| (index, pool.slot))
+            .ok_or(Error::OutOfAsids)?;
+        let table = self.make_table_object(Object::Pml4)?;
+        if let Err(error) = self.kernel.assign_asid(pool_slot, table.slot()) {
+            self.delete_table(table);
+            return Err(error.into());
+        }
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.used += 1;
+        }
+        Ok(Root { table, pool })
+    }
+
+    /// Deletes a root table and every copy of its cap; its identifier is free again.
+    pub fn delete_root(&mut self, root: Root) {
+        self.delete_table(root.table);
+        if let Some(pool) = self.pools.get_mut(root.pool) {
+            pool.used -= 1;
+        }
+    }
+
+    fn allocate_block(&mut self, bits: u8) -> Result<Block, Error> {
+        self.untypeds
+            .allocate(&mut self.kernel, &mut self.slots, bits)
+    }
+}

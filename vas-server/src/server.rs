@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Messages in, answers out.
+//!
+//! Every request is checked in this order, and the first thing that is wrong is the answer:
+//! the label and who may ask it; the body; the handles, in order of position; what the
+//! handles' rights allow; the arguments; names and places that are taken; limits; and last
+//! whether memory, slots and identifiers suffice. Handles beyond those that the operation
+//! takes are ignored. A refused request has changed nothing: what was done for it is undone.
+//!
+//! # Heap
+//! The tables of objects are made when the server starts, as large as their
+//! [limits](protocol::limits). Besides, at most [`HEAP_PER_SLOT`] bytes are taken for every
+//! capability slot in use, and [`HEAP_OF_OBJECTS`] for names and for the lists of segments
+//! in VASes, which take no slots.
+
+mod fault;
+mod object;
+mod segment;
+mod session;
+mod vas;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use protocol::message::{
+    Explain, Operation, Request, SegAlloc, SegAttach, SegDetach, SegFind, SegFree, SegList,
+    ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasCreate, VasDelete, VasDetach,
+    VasFind, VasList,
+};
+use protocol::wire::{self, Words};
+use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
+
+use crate::arena::{Arena, Key};
+use crate::kernel::{Kernel, Slot};
+use crate::policy::Policies;
+use crate::policy::page_tables::{Mapping, PageTables};
+use crate::resources::{Frames, Resources};
+use crate::slots::SlotRange;
+use object::Object;
+
+/// ASID pools that the server makes: seL4 5.0.0 has 8 on x86_64, of which one is init's.
+pub const ASID_POOLS: u32 = 7;
+
+/// What init gives to the server.
+#[derive(Clone, Debug)]
+pub struct Configuration<'a> {
+    /// Empty slots that nobody else uses.
+    pub slots: Range<u32>,
+    /// The server's endpoint, unbadged.
+    pub endpoint: Slot,
+    /// The cap that makes ASID pools.
+    pub asid_control: Slot,
+    /// How many pools to make; [`ASID_POOLS`] are all.
+    pub asid_pools: u32,
+    /// Untyped caps, unused, and the binary logarithms of their sizes in bytes.
+    pub untypeds: &'a [(Slot, u8)],
+}
+
+/// Why the server cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The pools of address-space identifiers could not be made.
+    AsidPools(Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StartError::AsidPools(error) = self;
+        write!(out, "no pool of address-space identifiers: {error}")
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// An answer to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// 0, or the number of the error.
+    pub label: u64,
+    /// Words of the body.
+    pub length: usize,
+    /// The cap to transfer. It stays in the server's slot.
+    pub cap: Option<Slot>,
+}
+
+struct Session {
+    principal: protocol::message::Principal,
+    cap: SlotRange,
+    /// Where init puts the caps of private frames.
+    private_slots: SlotRange,
+    private: Vec<Mapping>,
+}
+
+struct Vas<K> {
+    object: Object,
+    /// By key, with the access that the VAS has them with.
+    segments: Vec<(Key, Access)>,
+    attachments: u32,
+    tables: Box<dyn PageTables<K>>,
+}
+
+struct Segment {
+    object: Object,
+    /// Where it lies and what its frames are, with full access.
+    mapping: Mapping,
+    frames: Frames,
+    vases: u32,
+}
+
+#[derive(PartialEq, Eq)]
+struct Attachment {
+    session: Key,
+    vas: Key,
+    access: Access,
+}
+
+/// The reply, and the cap that goes with it.
+type Granted<T> = Result<(T, Option<Slot>), Error>;
+
+/// The server.
+pub struct Server<K: 'static> {
+    resources: Resources<K>,
+    policies: Policies<K>,
+    sessions: Arena<Session>,
+    vases: Arena<Vas<K>>,
+    segments: Arena<Segment>,
+    attachments: Arena<Attachment>,
+    vas_names: BTreeMap<Name, Key>,
+    segment_names: BTreeMap<Name, Key>,
+}
+
+impl<K: Kernel> Server<K> {
+    /// Takes over what init gives.
+    ///
+    /// # Errors
+    /// If it does not suffice to start.
+    pub fn start(
+        kernel: K,
+        policies: Policies<K>,
+        configuration: &Configuration<'_>,
+    ) -> Result<Self, StartError> {
+        let mut resources = Resources::new(
+            kernel,
+            configuration.slots.clone(),
+            configuration.endpoint,
+            configuration.untypeds,
+        );
+        resources
+            .make_asid_pools(configuration.asid_control, configuration.asid_pools)
+            .map_err(StartError::AsidPools)?;
+        Ok(Server {
+            resources,
+            policies,
+            sessions: Arena::new(limits::SESSIONS as u16),
+            vases: Arena::new(limits::VASES as u16),
+            segments: Arena::new(limits::SEGMENTS as u16),
+            attachments: Arena::new(limits::ATTACHMENTS as u16),
+            vas_names: BTreeMap::new(),
+            segment_names: BTreeMap::new(),
+        })
+    }
+
+    /// The kernel.
+    pub const fn kernel(&self) -> &K {
+        self.resources.kernel()
+    }
+
+    /// The kernel.
+    pub const fn kernel_mut(&mut self) -> &mut K {
+        self.resources.kernel_mut()
+    }
+
+    /// Answers a message.
+    ///
+    /// `badge` is that of the cap it was sent through, `words` its body, and `handles` has
+    /// for every further cap of the message its badge if the kernel unwrapped it, that is,
+    /// if it is a cap to the server's endpoint. The body of the answer is written to
+    /// `reply`.
+    pub fn handle(
+        &mut self,
+        badge: Badge,
+        label: u64,
+        words: &[u64],
+        handles: &[Option<Badge>],
+        reply: &mut Words,
+    ) -> Answer {
+        match self.answer(badge, label, words, handles, reply) {
+            Ok((length, cap)) => Answer {
+                label: 0,
+                length,
+                cap,
+            },
+            Err(error) => Answer {
+                label: error.number(),
+                length: wire::encode(&error, reply).unwrap_or(0),
+                cap: None,
+            },
+        }
+    }
+
+    fn answer(
+        &mut self,
+        badge: Badge,
+        label: u64,
+        words: &[u64],
+        handles: &[Option<Badge>],
+        reply: &mut Words,
+    ) -> Result<(usize, Option<Slot>), Error> {
+        let operation = Operation::from_label(label).ok_or(Error::UnknownOperation)?;
+        let asker = match operation {
+            Operation::SessionCreate | Operation::SessionEnd | Operation::Explain => {
+                if badge != Badge::CONTROL {
+                    return Err(Error::UnknownOperation);
+                }
+                None
+            }
+            _ => Some(self.session_of(badge)?),
+        };
+        let mut message = Message {
+            words,
+            handles,
+            reply,
+        };
+        let Some(session) = asker else {
+            return match operation {
+                Operation::SessionCreate => {
+                    message.answer(|request: SessionCreate, _| self.session_create(request))
+                }
+                Operation::SessionEnd => {
+                    message.answer(|request: SessionEnd, _| self.session_end(request))
+                }
+                _ => message.answer(|request: Explain, _| self.explain(request)),
+            };
+        };
+        match operation {
+            Operation::VasCreate => {
+                message.answer(|request: VasCreate, _| self.vas_create(session, request))
+            }
+            Operation::VasFind => {
+                message.answer(|request: VasFind, _| self.vas_find(session, &request))
+            }
+            Operation::VasAttach => message
+                .answer(|request: VasAttach, handles| self.vas_attach(session, request, handles)),
+            Operation::VasDetach => {
+                message.answer(|request: VasDetach, _| self.vas_detach(session, request))
+            }
+            Operation::VasDelete => {
+                message.answer(|_: VasDelete, handles| self.vas_delete(handles))
+            }
+            Operation::VasList => {
+                message.answer(|request: VasList, _| self.vas_list(session, request))
+            }
+            Operation::SegAlloc => {
+                message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
+            }
+            Operation::SegFind => {
+                message.answer(|request: SegFind, _| self.seg_find(session, &request))
+            }
+            Operation::SegAttach => {
+                message.answer(|request: SegAttach, handles| self.seg_attach(request, handles))
+            }
+            Operation::SegDetach => {
+                message.answer(|_: SegDetach, handles| self.seg_detach(handles))
+            }
+            Operation::SegFree => message.answer(|_: SegFree, handles| self.seg_free(handles)),
+            Operation::SegList => {
+                message.answer(|request: SegList, _| self.seg_list(session, request))
+            }
+            Operation::ServerStat => {
+                message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
+            }
+            Operation::SessionCreate | Operation::SessionEnd | Operation::Explain => {
+                Err(Error::UnknownOperation)
+            }
+        }
+    }
+
+    /// What the server has, and how much of it is free.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            memory_total: self.resources.memory_total(),
+            memory_free: self.resources.memory_free(),
+            slots_total: self.resources.slots_total().into(),
+            slots_free: self.resources.slots_free().into(),
+            asids_total: self.resources.asids_total(),
+            asids_free: self.resources.asids_free(),
+            tables: self.resources.tables(),
+            sessions: self.sessions.len() as u32,
+            vases: self.vases.len() as u32,
+            segments: self.segments.len() as u32,
+            attachments: self.attachments.len() as u32,
+        }
+    }
+
+    /// A handle whose session has ended may ask for nothing.
+    fn session_of(&self, badge: Badge) -> Result<Key, Error> {
+        let handle = badge.handle();
+        let key = key_of(handle);
+        let known = handle.kind == Kind::Session && self.sessions.get(key).is_some();
+        known.then_some(key).ok_or(Error::UnknownOperation)
+    }
+}
+
+/// A request, and where its reply goes.
+struct Message<'a> {
+    words: &'a [u64],
+    handles: &'a [Option<Badge>],
+    reply: &'a mut Words,
+}
+
+impl Message<'_> {
+    fn answer<R: Request>(
+        &mut self,
+        operation: impl FnOnce(R, Handles<'_>) -> Granted<R::Reply>,
+    ) -> Result<(usize, Option<Slot>), Error> {
+        let request = wire::decode(self.words)?;
+        let (value, cap) = operation(request, Handles(self.handles))?;
+        Ok((wire::encode(&value, self.reply)?, cap))
+    }
+}
+
+/// The handles of a message.
+#[derive(Clone, Copy)]
+struct Handles<'a>(&'a [Option<Badge>]);
+
+impl Handles<'_> {
+    /// The object and the rights of the handle in this position, if it is of this kind and
+    /// the object exists.
+    fn get<T>(
+        self,
+        position: u8,
+        expected: Kind,
+        arena: &Arena<T>,
+    ) -> Result<(Key, Rights), Error> {
+        let stale = Error::StaleHandle { position };
+        let badge = self.0.get(usize::from(position)).copied().flatten();
+        let handle = badge.ok_or(stale.clone())?.handle();
+        if handle.kind != expected {
+            return Err(Error::WrongKind {
+                position,
+                expected,
+                found: handle.kind,
+            });
+        }
+        let key = key_of(handle);
+        arena.get(key).ok_or(stale)?;
+        Ok((key, handle.rights))
+    }
+}
+
+const fn key_of(handle: Handle) -> Key {
+    Key {
+        index: handle.index,
+        generation: handle.generation,
+    }
+}
+
+const fn badge_of(kind: Kind, rights: Rights, key: Key) -> Badge {
+    Handle {
+        kind,
+        rights,
+        index: key.index,
+        generation: key.generation,
+    }
+    .badge()
+}
+
+fn require(rights: Rights, needs: Rights) -> Result<(), Error> {
+    if rights.contains(needs) {
+        Ok(())
+    } else {
+        Err(Error::PermissionDenied { needs })
+    }
+}
+
+/// The key that a new object will get.
+fn next_key<T>(arena: &Arena<T>, limit: Limit) -> Result<Key, Error> {
+    arena.next_key().ok_or(Error::LimitReached(limit))
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What VASes and segments have in common: a name, an owner, permissions and handles.
+
+use alloc::vec::Vec;
+
+use protocol::message::Principal;
+use protocol::{Error, Kind, Mode, Name, Rights};
+
+use super::badge_of;
+use crate::arena::Key;
+use crate::kernel::{Kernel, Slot};
+use crate::resources::Resources;
+use crate::slots::SlotRange;
+
+/// A named object that clients hold handles of.
+pub(super) struct Object {
+    pub(super) name: Name,
+    pub(super) owner: u32,
+    pub(super) mode: Mode,
+    group: Option<u32>,
+    kind: Kind,
+    key: Key,
+    /// One cap for each set of rights that was ever asked for; clients have copies.
+    handles: Vec<(Rights, SlotRange)>,
+}
+
+impl Object {
+    /// An object of this principal's, without handles.
+    pub(super) fn new(kind: Kind, key: Key, name: Name, mode: Mode, principal: &Principal) -> Self {
+        Object {
+            name,
+            owner: principal.user,
+            mode,
+            group: principal.groups.first().copied(),
+            kind,
+            key,
+            handles: Vec::new(),
+        }
+    }
+
+    /// What the mode bits allow, as in Unix: those of the owner, or else of the group, or
+    /// else of all others. The owner may always delete, change permissions and pass
+    /// handles on.
+    pub(super) fn allowed(&self, principal: &Principal) -> Rights {
+        let is_owner = principal.user == self.owner;
+        let in_group = self
+            .group
+            .is_some_and(|group| principal.groups.contains(&group));
+        let (shift, mut rights) = match (is_owner, in_group) {
+            (true, _) => (6, Rights::CONTROL | Rights::GRANT),
+            (false, true) => (3, Rights::empty()),
+            (false, false) => (0, Rights::empty()),
+        };
+        let bits = self.mode.0 >> shift;
+        rights.set(Rights::READ, bits & 4 != 0);
+        rights.set(Rights::WRITE, bits & 2 != 0);
+        rights.set(Rights::ATTACH, bits & 6 != 0);
+        rights
+    }
+
+    /// The cap of a handle with what the mode bits allow.
+    pub(super) fn find<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        principal: &Principal,
+    ) -> Result<(Rights, Slot), Error> {
+        let rights = self.allowed(principal);
+        if rights.is_empty() {
+            let needs = Rights::READ | Rights::ATTACH;
+            return Err(Error::PermissionDenied { needs });
+        }
+        Ok((rights, self.handle(resources, rights)?))
+    }
+
+    /// The cap of a handle with these rights, made if it is the first.
+    pub(super) fn handle<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        rights: Rights,
+    ) -> Result<Slot, Error> {
+        if let Some((_, cap)) = self.handles.iter().find(|(made, _)| *made == rights) {
+            return Ok(cap.first());
+        }
+        let cap = resources.make_badged(badge_of(self.kind, rights, self.key))?;
+        let slot = cap.first();
+        self.handles.push((rights, cap));
+        Ok(slot)
+    }
+
+    /// The object dies: every handle of it becomes empty wherever it is.
+    pub(super) fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
+        for (_, cap) in self.handles {
+            resources.delete_badged(cap);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Operations on segments.
+
+use core::ops::Bound;
+
+use protocol::address_map::GLOBAL;
+use protocol::message::{SegAlloc, SegAttach, SegEntry, SegFind, SegGranted, SegList, SegPage};
+use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
+
+use super::{Granted, Handles, Object, Segment, Server, next_key, require};
+use crate::arena::Key;
+use crate::kernel::{self, Kernel};
+use crate::policy::page_tables::{Mapping, SegmentMapping};
+
+impl<K: Kernel> Server<K> {
+    pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
+        let principal = &self.session(session)?.principal;
+        let (page_size, pages) = self.check_place(&request)?;
+        if self.segment_names.contains_key(&request.name) {
+            return Err(Error::NameExists);
+        }
+        let key = next_key(&self.segments, Limit::Segments)?;
+        if pages > self.resources.memory_free() >> page_size.bits() {
+            return Err(Error::OutOfMemory);
+        }
+        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
+        let name = request.name.clone();
+        let mut object = Object::new(Kind::Segment, key, request.name, request.mode, principal);
+        let rights = Rights::all();
+        let handle = object.handle(&mut self.resources, rights)?;
+        let frame = kernel::Object::Frame(page_size);
+        let frames = match self.resources.make_frames(frame, pages) {
+            Ok(frames) => frames,
+            Err(error) => {
+                object.delete(&mut self.resources);
+                return Err(error);
+            }
+        };
+        let segment = Segment {
+            object,
+            mapping: Mapping {
+                base: request.base,
+                pages,
+                page_size,
+                frames: frames.first(),
+                access: Access::ReadWrite,
+            },
+            frames,
+            vases: 0,
+        };
+        let reply = segment.granted(rights);
+        if let Err(segment) = self.segments.insert(segment) {
+            self.release_segment(segment);
+            return Err(Error::LimitReached(Limit::Segments));
+        }
+        self.segment_names.insert(name, key);
+        Ok((reply, Some(handle)))
+    }
+
+    /// The page size and the number of pages, if a segment may lie there.
+    fn check_place(&self, request: &SegAlloc) -> Result<(PageSize, u64), Error> {
+        let &SegAlloc { base, size, .. } = request;
+        if size == 0 {
+            return Err(Error::ZeroSize);
+        }
+        let page_size = request
+            .page_size
+            .unwrap_or_else(|| self.policies.page_size.page_size(base, size));
+        let alignment = page_size.bytes();
+        if !base.is_multiple_of(alignment) {
+            return Err(Error::Unaligned { base, alignment });
+        }
+        let pages = size.div_ceil(alignment);
+        let end = pages
+            .checked_mul(alignment)
+            .and_then(|size| base.checked_add(size));
+        if base < GLOBAL.start || end.is_none_or(|end| end > GLOBAL.end) {
+            return Err(Error::OutOfRange { base, size });
+        }
+        Ok((page_size, pages))
+    }
+
+    pub(super) fn seg_find(&mut self, session: Key, request: &SegFind) -> Granted<SegGranted> {
+        let &key = self
+            .segment_names
+            .get(&request.name)
+            .ok_or(Error::NotFound)?;
+        let session = self.sessions.get(session).ok_or(Error::UnknownOperation)?;
+        let segment = self.segments.get_mut(key).ok_or(Error::NotFound)?;
+        let (rights, handle) = segment
+            .object
+            .find(&mut self.resources, &session.principal)?;
+        Ok((segment.granted(rights), Some(handle)))
+    }
+
+    pub(super) fn seg_attach(&mut self, request: SegAttach, handles: Handles<'_>) -> Granted<()> {
+        let (vas_key, vas_rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let (key, rights) = handles.get(1, Kind::Segment, &self.segments)?;
+        require(vas_rights, Rights::WRITE)?;
+        require(rights, request.access.needs())?;
+        let vas = self
+            .vases
+            .get_mut(vas_key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        if vas.segments.iter().any(|&(other, _)| other == key) {
+            return Err(Error::AlreadyAttached);
+        }
+        let segment = self
+            .segments
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 1 })?;
+        let mut others = vas
+            .segments
+            .iter()
+            .filter_map(|&(other, _)| self.segments.get(other));
+        if let Some(other) = others.find(|other| other.overlaps(segment)) {
+            return Err(Error::Overlap {
+                with: other.object.name.clone(),
+                base: other.mapping.base,
+                size: other.size(),
+            });
+        }
+        if vas.segments.len() >= limits::SEGMENTS_PER_VAS {
+            return Err(Error::LimitReached(Limit::SegmentsPerVas));
+        }
+        let mapping = segment.mapping_in(key, request.access);
+        vas.tables.add_segment(&mut self.resources, &mapping)?;
+        vas.segments.push((key, request.access));
+        if let Some(segment) = self.segments.get_mut(key) {
+            segment.vases += 1;
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_detach(&mut self, handles: Handles<'_>) -> Granted<()> {
+        let (vas_key, vas_rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let (key, _) = handles.get(1, Kind::Segment, &self.segments)?;
+        require(vas_rights, Rights::WRITE)?;
+        let vas = self
+            .vases
+            .get_mut(vas_key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let segment = self
+            .segments
+            .get_mut(key)
+            .ok_or(Error::StaleHandle { position: 1 })?;
+        let position = vas
+            .segments
+            .iter()
+            .position(|&(other, _)| other == key)
+            .ok_or(Error::NotAttached)?;
+        let (_, access) = vas.segments.remove(position);
+        segment.vases -= 1;
+        let mapping = segment.mapping_in(key, access);
+        vas.tables.remove_segment(&mut self.resources, &mapping);
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_free(&mut self, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::CONTROL)?;
+        let attachments = self.segments.get(key).map_or(0, |segment| segment.vases);
+        if attachments > 0 {
+            return Err(Error::InUse { attachments });
+        }
+        if let Some(segment) = self.segments.remove(key) {
+            self.segment_names.remove(&segment.object.name);
+            self.release_segment(segment);
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_list(&self, session: Key, request: SegList) -> Granted<SegPage> {
+        let principal = &self.session(session)?.principal;
+        let after = request.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self
+            .segment_names
+            .range((after, Bound::Unbounded))
+            .filter_map(|(_, &key)| self.segments.get(key))
+            .filter(|segment| !segment.object.allowed(principal).is_empty())
+            .map(|segment| SegEntry {
+                name: segment.object.name.clone(),
+                owner: segment.object.owner,
+                mode: segment.object.mode,
+                base: segment.mapping.base,
+                size: segment.size(),
+                page_size: segment.mapping.page_size,
+                vases: segment.vases,
+            })
+            .take(limits::LIST_PAGE)
+            .collect();
+        Ok((SegPage { entries }, None))
+    }
+
+    fn release_segment(&mut self, segment: Segment) {
+        self.resources.delete_frames(segment.frames);
+        segment.object.delete(&mut self.resources);
+    }
+}
+
+impl Segment {
+    pub(super) const fn size(&self) -> u64 {
+        self.mapping.last() - self.mapping.base + 1
+    }
+
+    pub(super) const fn contains(&self, address: u64) -> bool {
+        self.mapping.base <= address && address <= self.mapping.last()
+    }
+
+    const fn overlaps(&self, other: &Segment) -> bool {
+        self.mapping.base <= other.mapping.last() && other.mapping.base <= self.mapping.last()
+    }
+
+    /// This segment as a VAS has it.
+    pub(super) const fn mapping_in(&self, segment: Key, access: Access) -> SegmentMapping {
+        SegmentMapping {
+            segment,
+            mapping: Mapping {
+                access,
+                ..self.mapping
+            },
+        }
+    }
+
+    const fn granted(&self, rights: Rights) -> SegGranted {
+        SegGranted {
+            rights,
+            base: self.mapping.base,
+            size: self.size(),
+            page_size: self.mapping.page_size,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Processes that begin and end.
+
+use alloc::vec::Vec;
+
+use protocol::address_map::{PAGE_BYTES, PRIVATE};
+use protocol::message::{
+    PageSize, PrivateExtent, SessionCreate, SessionCreated, SessionEnd, SessionId,
+};
+use protocol::{Error, Kind, Limit, Rights};
+
+use super::{Granted, Server, Session, badge_of, next_key};
+use crate::arena::Key;
+use crate::kernel::{Kernel, Slot};
+use crate::policy::page_tables::Mapping;
+
+impl<K: Kernel> Server<K> {
+    pub(super) fn session_create(&mut self, request: SessionCreate) -> Granted<SessionCreated> {
+        let pages = check_extents(&request.private)?;
+        let key = next_key(&self.sessions, Limit::Sessions)?;
+        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
+        let private_slots = self.resources.allocate_slots(pages)?;
+        let badge = badge_of(Kind::Session, Rights::empty(), key);
+        let cap = match self.resources.make_badged(badge) {
+            Ok(cap) => cap,
+            Err(error) => {
+                self.resources.delete_slots(private_slots);
+                return Err(error);
+            }
+        };
+        let reply = SessionCreated {
+            session: SessionId(key.number()),
+            first_slot: private_slots.first().0.into(),
+        };
+        let slot = cap.first();
+        let session = Session {
+            principal: request.principal,
+            private: mappings(&request.private, private_slots.first()),
+            cap,
+            private_slots,
+        };
+        if let Err(session) = self.sessions.insert(session) {
+            self.release_session(session);
+            return Err(Error::LimitReached(Limit::Sessions));
+        }
+        Ok((reply, Some(slot)))
+    }
+
+    pub(super) fn session_end(&mut self, request: SessionEnd) -> Granted<()> {
+        let key = self.session_named(request.session)?;
+        let attachments: Vec<Key> = self
+            .attachments
+            .iter()
+            .filter(|(_, attachment)| attachment.session == key)
+            .map(|(key, _)| key)
+            .collect();
+        for attachment in attachments {
+            self.release_attachment(attachment);
+        }
+        if let Some(session) = self.sessions.remove(key) {
+            self.release_session(session);
+        }
+        Ok(((), None))
+    }
+
+    /// The session that init means.
+    pub(super) fn session_named(&self, session: SessionId) -> Result<Key, Error> {
+        let key = Key::from_number(session.0.into()).ok_or(Error::NotFound)?;
+        self.sessions.get(key).map(|_| key).ok_or(Error::NotFound)
+    }
+
+    fn release_session(&mut self, session: Session) {
+        self.resources.delete_badged(session.cap);
+        self.resources.delete_slots(session.private_slots);
+    }
+}
+
+/// How many pages there are, if the extents are as they should be.
+fn check_extents(extents: &[PrivateExtent]) -> Result<u64, Error> {
+    let mut end = PRIVATE.start;
+    let mut pages = 0;
+    for extent in extents {
+        let base = extent.base;
+        let size = u64::from(extent.pages) * PAGE_BYTES;
+        if size == 0 {
+            return Err(Error::ZeroSize);
+        }
+        if !base.is_multiple_of(PAGE_BYTES) {
+            return Err(Error::Unaligned {
+                base,
+                alignment: PAGE_BYTES,
+            });
+        }
+        let extent_end = base
+            .checked_add(size)
+            .filter(|&end| end <= PRIVATE.end)
+            .ok_or(Error::OutOfRange { base, size })?;
+        if base < end {
+            // Not in order of address, as the message must be.
+            return Err(Error::Malformed);
+        }
+        end = extent_end;
+        pages += u64::from(extent.pages);
+    }
+    Ok(pages)
+}
+
+/// The frames' caps lie in the slots from `first` on, extent after extent.
+fn mappings(extents: &[PrivateExtent], Slot(first): Slot) -> Vec<Mapping> {
+    let mut next = first;
+    extents
+        .iter()
+        .map(|extent| {
+            let mapping = Mapping {
+                base: extent.base,
+                pages: extent.pages,
+                page_size: PageSize::Small,
+                frames: Slot(next),
+                access: extent.access,
+            };
+            next += extent.pages;
+            mapping
+        })
+        .collect()
+}

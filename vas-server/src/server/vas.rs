@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Operations on VASes.
+
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use protocol::message::{
+    Attached, Granted as GrantedReply, VasAttach, VasCreate, VasDetach, VasEntry, VasFind, VasList,
+    VasPage,
+};
+use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
+
+use super::{Attachment, Granted, Handles, Object, Server, Vas, next_key, require};
+use crate::arena::Key;
+use crate::kernel::Kernel;
+use crate::policy::page_tables::SegmentMapping;
+
+impl<K: Kernel> Server<K> {
+    pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
+        let principal = &self.session(session)?.principal;
+        if self.vas_names.contains_key(&request.name) {
+            return Err(Error::NameExists);
+        }
+        let key = next_key(&self.vases, Limit::Vases)?;
+        let name = request.name.clone();
+        let mut object = Object::new(Kind::Vas, key, request.name, request.mode, principal);
+        let rights = Rights::all();
+        let handle = object.handle(&mut self.resources, rights)?;
+        let tables = match (self.policies.page_tables)(&mut self.resources) {
+            Ok(tables) => tables,
+            Err(error) => {
+                object.delete(&mut self.resources);
+                return Err(error);
+            }
+        };
+        let vas = Vas {
+            object,
+            segments: Vec::new(),
+            attachments: 0,
+            tables,
+        };
+        if let Err(vas) = self.vases.insert(vas) {
+            self.release_vas(vas);
+            return Err(Error::LimitReached(Limit::Vases));
+        }
+        self.vas_names.insert(name, key);
+        Ok((GrantedReply { rights }, Some(handle)))
+    }
+
+    pub(super) fn vas_find(&mut self, session: Key, request: &VasFind) -> Granted<GrantedReply> {
+        let &key = self.vas_names.get(&request.name).ok_or(Error::NotFound)?;
+        let session = self.sessions.get(session).ok_or(Error::UnknownOperation)?;
+        let vas = self.vases.get_mut(key).ok_or(Error::NotFound)?;
+        let (rights, handle) = vas.object.find(&mut self.resources, &session.principal)?;
+        Ok((GrantedReply { rights }, Some(handle)))
+    }
+
+    pub(super) fn vas_attach(
+        &mut self,
+        session: Key,
+        request: VasAttach,
+        handles: Handles<'_>,
+    ) -> Granted<Attached> {
+        let (vas_key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let access = request.access;
+        require(rights, access.needs())?;
+        let attachment = Attachment {
+            session,
+            vas: vas_key,
+            access,
+        };
+        if self
+            .attachments
+            .iter()
+            .any(|(_, other)| *other == attachment)
+        {
+            return Err(Error::AlreadyAttached);
+        }
+        let key = next_key(&self.attachments, Limit::Attachments)?;
+        let private = &self
+            .sessions
+            .get(session)
+            .ok_or(Error::UnknownOperation)?
+            .private;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
+        let segments: Vec<SegmentMapping> = vas
+            .segments
+            .iter()
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)))
+            .collect();
+        let root = vas
+            .tables
+            .attach(&mut self.resources, key, access, private, &segments)?;
+        if self.attachments.insert(attachment).is_err() {
+            vas.tables.detach(&mut self.resources, key);
+            return Err(Error::LimitReached(Limit::Attachments));
+        }
+        vas.attachments += 1;
+        // 0 is no attachment.
+        let attachment = AttachmentId(u64::from(key.number()) + 1);
+        Ok((Attached { attachment }, Some(root)))
+    }
+
+    pub(super) fn vas_detach(&mut self, session: Key, request: VasDetach) -> Granted<()> {
+        let key = self
+            .attachment_of(session, request.attachment)
+            .ok_or(Error::StaleAttachment)?;
+        self.release_attachment(key);
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_delete(&mut self, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::CONTROL)?;
+        let attachments = self.vases.get(key).map_or(0, |vas| vas.attachments);
+        if attachments > 0 {
+            return Err(Error::InUse { attachments });
+        }
+        if let Some(vas) = self.vases.remove(key) {
+            self.vas_names.remove(&vas.object.name);
+            for (segment, _) in &vas.segments {
+                if let Some(segment) = self.segments.get_mut(*segment) {
+                    segment.vases -= 1;
+                }
+            }
+            self.release_vas(vas);
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_list(&self, session: Key, request: VasList) -> Granted<VasPage> {
+        let principal = &self.session(session)?.principal;
+        let after = request.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self
+            .vas_names
+            .range((after, Bound::Unbounded))
+            .filter_map(|(_, &key)| self.vases.get(key))
+            .filter(|vas| !vas.object.allowed(principal).is_empty())
+            .map(|vas| VasEntry {
+                name: vas.object.name.clone(),
+                owner: vas.object.owner,
+                mode: vas.object.mode,
+                segments: vas.segments.len() as u32,
+                attachments: vas.attachments,
+            })
+            .take(limits::LIST_PAGE)
+            .collect();
+        Ok((VasPage { entries }, None))
+    }
+
+    /// The attachment of this number, if it is the session's.
+    pub(super) fn attachment_of(&self, session: Key, id: AttachmentId) -> Option<Key> {
+        let key = Key::from_number(id.0.checked_sub(1)?)?;
+        let attachment = self.attachments.get(key)?;
+        (attachment.session == session).then_some(key)
+    }
+
+    /// Takes the root away and forgets the attachment.
+    pub(super) fn release_attachment(&mut self, key: Key) {
+        if let Some(attachment) = self.attachments.remove(key)
+            && let Some(vas) = self.vases.get_mut(attachment.vas)
+        {
+            vas.tables.detach(&mut self.resources, key);
+            vas.attachments -= 1;
+        }
+    }
+
+    fn release_vas(&mut self, vas: Vas<K>) {
+        vas.tables.delete(&mut self.resources);
+        vas.object.delete(&mut self.resources);
+    }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The service as its clients see it, on a model of the kernel.
+
+mod atomicity;
+mod attachments;
+mod faults;
+mod limits;
+mod memory;
+mod protocol_misuse;
+mod random;
+mod segments;
+mod sessions;
+mod start;
+mod support;
+mod vases;

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use protocol::Error;
+use vas_server::fake::Fake;
+use vas_server::{Configuration, Policies, Server, StartError};
+
+fn start(slots: u32, untyped_bits: &[u8], asid_pools: u32) -> Result<Server<Fake>, StartError> {
+    let fake = Fake::new(slots, untyped_bits);
+    let untypeds = fake.untypeds().to_vec();
+    let configuration = Configuration {
+        slots: fake.free_slots(),
+        endpoint: Fake::ENDPOINT,
+        asid_control: Fake::ASID_CONTROL,
+        asid_pools,
+        untypeds: &untypeds,
+    };
+    let policies = Policies::by_name("mirrored", "small").unwrap();
+    Server::start(fake, policies, &configuration)
+}
+
+#[test]
+fn a_fresh_server_tells_what_it_was_given() {
+    let server = start(1000, &[20, 20, 16, 12], 2).unwrap();
+    let statistics = server.statistics();
+    let memory = (2 << 20) + (1 << 16) + (1 << 12);
+    assert_eq!(statistics.memory_total, memory);
+    // A page for each pool.
+    assert_eq!(statistics.memory_free, memory - 2 * 4096);
+    assert_eq!(statistics.slots_total, 1000);
+    assert_eq!(statistics.asids_total, 1024);
+    assert_eq!(statistics.asids_free, 1024);
+    assert_eq!(statistics.tables, 0);
+    // One slot for each pool. The first takes the block of one page, the second divides
+    // 64 KiB four times.
+    assert_eq!(statistics.slots_free, 1000 - 2 - 2 * 4);
+}
+
+#[test]
+fn the_kernel_has_seven_pools_for_the_server() {
+    let server = start(1000, &[20], vas_server::server::ASID_POOLS).unwrap();
+    assert_eq!(server.statistics().asids_total, 3584);
+    let error = start(1000, &[20], 8).map(|_| ()).unwrap_err();
+    assert_eq!(error, StartError::AsidPools(Error::Internal { kernel: 8 }));
+}
+
+#[test]
+fn a_server_without_memory_or_slots_does_not_start() {
+    let error = start(1000, &[11], 1).map(|_| ()).unwrap_err();
+    assert_eq!(error, StartError::AsidPools(Error::OutOfMemory));
+    let error = start(1, &[20], 1).map(|_| ()).unwrap_err();
+    assert_eq!(error, StartError::AsidPools(Error::OutOfSlots));
+    assert!(
+        error
+            .to_string()
+            .contains("not enough free capability slots")
+    );
+}
+
+#[test]
+fn a_policy_that_does_not_exist_is_refused_with_those_that_do() {
+    let unknown = |page_tables, page_size| {
+        Policies::<Fake>::by_name(page_tables, page_size)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        unknown("mirored", "small"),
+        "no page_tables policy is called \"mirored\"; there is: mirrored"
+    );
+    assert_eq!(
+        unknown("mirrored", "4K"),
+        "no page_size policy is called \"4K\"; there is: small, large, huge, largest-fit"
+    );
+}

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A machine with a server, and processes that talk to it.
+
+use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
+use protocol::message::{
+    Granted, Principal, PrivateExtent, Request, SegAlloc, SegAttach, SegDetach, SegEntry, SegFind,
+    SegFree, SegGranted, SegList, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId,
+    Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+};
+use protocol::wire::{self, WORDS};
+use protocol::{Access, AttachmentId, Badge, Error, Mode, Name, PageSize};
+use vas_server::fake::{Fake, Held};
+use vas_server::{Configuration, Policies, Server, Slot};
+
+pub const KIB: u64 = 1 << 10;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+/// The first address of a segment.
+pub const BASE: u64 = GLOBAL.start;
+pub const SMALL: Option<PageSize> = Some(PageSize::Small);
+pub const LARGE: Option<PageSize> = Some(PageSize::Large);
+pub const HUGE: Option<PageSize> = Some(PageSize::Huge);
+/// Everything for everyone.
+pub const OPEN: Mode = Mode(0o666);
+/// Everything for the owner only.
+pub const CLOSED: Mode = Mode(0o600);
+
+pub const READ_ONLY: Access = Access::ReadOnly;
+pub const READ_WRITE: Access = Access::ReadWrite;
+
+/// The private memory of the processes here.
+pub fn private() -> Vec<PrivateExtent> {
+    vec![
+        PrivateExtent {
+            base: IMAGE_BASE,
+            pages: 2,
+            access: READ_ONLY,
+        },
+        PrivateExtent {
+            base: STACK_TOP - 3 * PAGE_BYTES,
+            pages: 3,
+            access: READ_WRITE,
+        },
+    ]
+}
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn principal(user: u32, groups: &[u32]) -> Principal {
+    Principal {
+        user,
+        groups: groups.iter().copied().collect(),
+    }
+}
+
+/// A process that has a session.
+#[derive(Clone)]
+pub struct Process {
+    pub session: SessionId,
+    pub cap: Held,
+    /// Its private frames; init holds the caps.
+    pub frames: Vec<Held>,
+}
+
+/// An attachment as its process knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached {
+    pub id: AttachmentId,
+    pub root: Held,
+}
+
+pub struct World {
+    pub server: Server<Fake>,
+    /// Every cap that was ever handed out.
+    handed_out: Vec<Held>,
+    control: Badge,
+}
+
+/// All that anybody can see.
+#[derive(Debug, PartialEq)]
+pub struct Picture {
+    statistics: Statistics,
+    vases: Vec<VasEntry>,
+    segments: Vec<SegEntry>,
+    caps: Vec<bool>,
+    pages: Vec<Vec<(u64, u64, PageSize, Access)>>,
+    caps_of_objects: usize,
+}
+
+impl World {
+    /// A machine with plenty of everything.
+    pub fn new() -> Self {
+        Self::with(20_000, &[33, 22, 16])
+    }
+
+    /// A machine with so many slots, and untyped memory of these sizes.
+    pub fn with(slots: u32, untyped_bits: &[u8]) -> Self {
+        Self::start(slots, untyped_bits, "small", 1)
+    }
+
+    pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
+        let fake = Fake::new(slots, untyped_bits);
+        let untypeds = fake.untypeds().to_vec();
+        let configuration = Configuration {
+            slots: fake.free_slots(),
+            endpoint: Fake::ENDPOINT,
+            asid_control: Fake::ASID_CONTROL,
+            asid_pools,
+            untypeds: &untypeds,
+        };
+        let policies = Policies::by_name("mirrored", page_size).unwrap();
+        World {
+            server: Server::start(fake, policies, &configuration).unwrap(),
+            handed_out: Vec::new(),
+            control: Badge::CONTROL,
+        }
+    }
+
+    pub fn fake(&mut self) -> &mut Fake {
+        self.server.kernel_mut()
+    }
+
+    /// Sends a request, checks what must hold after every operation, and reads the answer.
+    pub fn send<R: Request>(
+        &mut self,
+        badge: Badge,
+        request: &R,
+        caps: &[Option<Badge>],
+    ) -> Result<(R::Reply, Option<Held>), Error> {
+        let mut words = [0; WORDS];
+        let length = wire::encode(request, &mut words).unwrap();
+        let mut reply = [0; WORDS];
+        let label = R::OPERATION as u64;
+        let answer = self
+            .server
+            .handle(badge, label, &words[..length], caps, &mut reply);
+        self.fake().check();
+        let body = &reply[..answer.length];
+        if answer.label != 0 {
+            let error: Error = wire::decode(body).unwrap();
+            assert_eq!(error.number(), answer.label);
+            assert_eq!(answer.cap, None);
+            return Err(error);
+        }
+        let cap = answer.cap.map(|slot| {
+            let cap = self.fake().transfer(slot).unwrap();
+            self.handed_out.push(cap);
+            cap
+        });
+        Ok((wire::decode(body).unwrap(), cap))
+    }
+
+    /// A process sends a request with some caps.
+    pub fn call<R: Request>(
+        &mut self,
+        process: &Process,
+        request: &R,
+        caps: &[Held],
+    ) -> Result<(R::Reply, Option<Held>), Error> {
+        let badge = self.fake().badge(process.cap).expect("the session is over");
+        let badges: Vec<_> = caps.iter().map(|&cap| self.fake().badge(cap)).collect();
+        self.send(badge, request, &badges)
+    }
+
+    /// Init sends a request.
+    pub fn control<R: Request>(&mut self, request: &R) -> Result<(R::Reply, Option<Held>), Error> {
+        self.send(self.control, request, &[])
+    }
+
+    /// What the server says it has.
+    pub fn statistics(&self) -> Statistics {
+        self.server.statistics()
+    }
+
+    // Processes.
+
+    /// A process with private memory.
+    pub fn process(&mut self, user: u32, groups: &[u32]) -> Process {
+        self.try_process(user, groups, &private()).unwrap()
+    }
+
+    /// A process without private memory.
+    pub fn bare_process(&mut self, user: u32) -> Process {
+        self.try_process(user, &[], &[]).unwrap()
+    }
+
+    pub fn try_process(
+        &mut self,
+        user: u32,
+        groups: &[u32],
+        extents: &[PrivateExtent],
+    ) -> Result<Process, Error> {
+        let request = SessionCreate {
+            principal: principal(user, groups),
+            private: extents.iter().copied().collect(),
+        };
+        let (reply, cap) = self.control(&request)?;
+        let SessionCreated {
+            session,
+            first_slot,
+        } = reply;
+        let pages = extents.iter().map(|extent| extent.pages).sum::<u32>();
+        let frames = (first_slot as u32..)
+            .take(pages as usize)
+            .map(|slot| {
+                let frame = self.fake().private_frame();
+                self.fake().deliver(frame, Slot(slot)).unwrap();
+                frame
+            })
+            .collect();
+        Ok(Process {
+            session,
+            cap: cap.unwrap(),
+            frames,
+        })
+    }
+
+    /// The process ends.
+    pub fn end(&mut self, process: &Process) {
+        let session = process.session;
+        self.control(&SessionEnd { session }).unwrap();
+    }
+
+    // VASes.
+
+    pub fn try_vas(&mut self, process: &Process, text: &str, mode: Mode) -> Result<Held, Error> {
+        let name = name(text);
+        self.call(process, &VasCreate { name, mode }, &[])
+            .map(|(_, cap)| cap.unwrap())
+    }
+
+    pub fn vas(&mut self, process: &Process, text: &str) -> Held {
+        self.try_vas(process, text, OPEN).unwrap()
+    }
+
+    pub fn find_vas(&mut self, process: &Process, text: &str) -> Result<(Granted, Held), Error> {
+        let name = name(text);
+        self.call(process, &VasFind { name }, &[])
+            .map(|(granted, cap)| (granted, cap.unwrap()))
+    }
+
+    pub fn attach(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        access: Access,
+    ) -> Result<Attached, Error> {
+        self.call(process, &VasAttach { access }, &[vas])
+            .map(|(reply, root)| Attached {
+                id: reply.attachment,
+                root: root.unwrap(),
+            })
+    }
+
+    pub fn detach(&mut self, process: &Process, attached: Attached) -> Result<(), Error> {
+        let attachment = attached.id;
+        self.call(process, &VasDetach { attachment }, &[])
+            .map(|_| ())
+    }
+
+    pub fn delete_vas(&mut self, process: &Process, vas: Held) -> Result<(), Error> {
+        self.call(process, &VasDelete, &[vas]).map(|_| ())
+    }
+
+    pub fn list_vases(&mut self, process: &Process) -> Vec<VasEntry> {
+        let mut all: Vec<VasEntry> = Vec::new();
+        loop {
+            let after = all.last().map(|entry| entry.name.clone());
+            let (page, _) = self.call(process, &VasList { after }, &[]).unwrap();
+            let last = page.entries.len() < protocol::limits::LIST_PAGE;
+            all.extend(page.entries);
+            if last {
+                return all;
+            }
+        }
+    }
+
+    // Segments.
+
+    pub fn try_segment(
+        &mut self,
+        process: &Process,
+        request: &SegAlloc,
+    ) -> Result<(SegGranted, Held), Error> {
+        self.call(process, request, &[])
+            .map(|(granted, cap)| (granted, cap.unwrap()))
+    }
+
+    pub fn segment(&mut self, process: &Process, text: &str, base: u64, size: u64) -> Held {
+        let request = alloc(text, base, size, SMALL);
+        self.try_segment(process, &request).unwrap().1
+    }
+
+    pub fn find_segment(
+        &mut self,
+        process: &Process,
+        text: &str,
+    ) -> Result<(SegGranted, Held), Error> {
+        let name = name(text);
+        self.call(process, &SegFind { name }, &[])
+            .map(|(granted, cap)| (granted, cap.unwrap()))
+    }
+
+    pub fn add(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        segment: Held,
+        access: Access,
+    ) -> Result<(), Error> {
+        self.call(process, &SegAttach { access }, &[vas, segment])
+            .map(|_| ())
+    }
+
+    pub fn remove(&mut self, process: &Process, vas: Held, segment: Held) -> Result<(), Error> {
+        self.call(process, &SegDetach, &[vas, segment]).map(|_| ())
+    }
+
+    pub fn free(&mut self, process: &Process, segment: Held) -> Result<(), Error> {
+        self.call(process, &SegFree, &[segment]).map(|_| ())
+    }
+
+    pub fn list_segments(&mut self, process: &Process) -> Vec<SegEntry> {
+        let mut all: Vec<SegEntry> = Vec::new();
+        loop {
+            let after = all.last().map(|entry| entry.name.clone());
+            let (page, _) = self.call(process, &SegList { after }, &[]).unwrap();
+            let last = page.entries.len() < protocol::limits::LIST_PAGE;
+            all.extend(page.entries);
+            if last {
+                return all;
+            }
+        }
+    }
+
+    /// What all can see, as seen by a process that may look everything up.
+    pub fn picture(&mut self, witness: &Process) -> Picture {
+        let vases = self.list_vases(witness);
+        let segments = self.list_segments(witness);
+        let (statistics, _) = self.call(witness, &ServerStat, &[]).unwrap();
+        let handed_out = self.handed_out.clone();
+        let fake = self.fake();
+        Picture {
+            statistics,
+            vases,
+            segments,
+            caps: handed_out.iter().map(|&cap| fake.exists(cap)).collect(),
+            pages: handed_out.iter().map(|&cap| fake.pages(cap)).collect(),
+            caps_of_objects: fake.caps_of_objects(),
+        }
+    }
+}
+
+/// A request for a segment that all may use.
+pub fn alloc(text: &str, base: u64, size: u64, page_size: Option<PageSize>) -> SegAlloc {
+    SegAlloc {
+        name: name(text),
+        base,
+        size,
+        page_size,
+        mode: OPEN,
+    }
+}
