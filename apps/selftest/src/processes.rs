@@ -329,6 +329,8 @@ fn let_orphan_end(place: &Place, before: &state::State) -> Outcome {
 
 fn a_process_goes_on_when_the_one_that_started_it_ends() -> Outcome {
     let place = Place::new("forge")?;
+    // The server makes a handle when it is first asked for one with these rights.
+    fixture::run(actor::OTHER, "find-vas forge")?;
     let before = state::State::now()?;
     let arguments = format!("start-and-leave forge {BASE}");
     fixture::expect("selftest", &arguments, ExitStatus::Exited(harness::PASSED))?;
@@ -342,6 +344,8 @@ fn a_process_goes_on_when_the_one_that_started_it_ends() -> Outcome {
 
 fn a_process_goes_on_when_the_one_that_waits_for_it_is_killed() -> Outcome {
     let place = Place::new("forge")?;
+    // The server makes a handle when it is first asked for one with these rights.
+    fixture::run(actor::OTHER, "find-vas forge")?;
     let before = state::State::now()?;
     let waiting = fixture::start("selftest", &format!("start-and-wait forge {BASE}"))?;
     visit(&place.vas, || wait_for(BASE, 1))?;

@@ -270,6 +270,8 @@ fn everything_can_be_asked_while_inside() -> Outcome {
     inside(&attachment, || {
         runtime::println!("this line is printed from inside a VAS");
         store(BASE, 1);
+        // The server makes a handle when it is first asked for one with these rights.
+        fixture::succeeds(actor::OTHER, &format!("load north {BASE} 1"))?;
         let before = state::State::now()?;
         let south = Place::with("south", BASE, 1 << 20, PageSize::Small)?;
         visit(&south.vas, || {

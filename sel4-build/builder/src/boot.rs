@@ -13,8 +13,16 @@ use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, SLOT_BYTES};
 
 use crate::program::{Program, Segment};
 
+/// A boot image.
+pub struct BootImage {
+    /// The ELF file.
+    pub file: Vec<u8>,
+    /// Pages of memory that the kernel maps for it.
+    pub pages: u64,
+}
+
 /// Makes the boot image of init's ELF file and an archive of whole pages.
-pub fn image(init: &[u8], archive: Vec<u8>) -> Result<Vec<u8>> {
+pub fn image(init: &[u8], archive: Vec<u8>) -> Result<BootImage> {
     let mut init = Program::parse(init, IMAGE_BASE..SLOT_BYTES)?;
     let address = init.end();
     let symbol = init.end_symbol.context("no symbol `_end`")?;
@@ -71,7 +79,10 @@ pub fn image(init: &[u8], archive: Vec<u8>) -> Result<Vec<u8>> {
         writer.write_align(PAGE_BYTES);
         writer.write(&segment.contents);
     }
-    Ok(file)
+    Ok(BootImage {
+        file,
+        pages: (init.end() - init.segments[0].address) / PAGE_BYTES,
+    })
 }
 
 #[cfg(test)]
@@ -91,8 +102,9 @@ mod tests {
         let archive = [b'a'; 3 * PAGE_BYTES as usize];
         let image = image(&init, archive.to_vec()).unwrap();
 
-        let after = Program::parse(&image, IMAGE_BASE..SLOT_BYTES).unwrap();
+        let after = Program::parse(&image.file, IMAGE_BASE..SLOT_BYTES).unwrap();
         assert_eq!(after.entry, before.entry);
+        assert_eq!(image.pages, (after.end() - IMAGE_BASE) / PAGE_BYTES);
         let (last, others) = after.segments.split_last().unwrap();
         assert_eq!(others.len(), before.segments.len());
         for (after, before) in others.iter().zip(&before.segments) {
@@ -112,7 +124,7 @@ mod tests {
     fn an_init_that_cannot_find_the_archive_is_refused() {
         let parts = [code(IMAGE_BASE)];
         let init = executable(elf::ET_EXEC, elf::EM_X86_64, IMAGE_BASE, &parts);
-        let error = image(&init, Vec::new()).unwrap_err();
+        let error = image(&init, Vec::new()).err().unwrap();
         assert_eq!(error.to_string(), "no symbol `_end`");
     }
 }

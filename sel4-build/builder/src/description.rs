@@ -20,7 +20,7 @@ pub const INPUT: &str = "input";
 /// Page-table policies a description may name.
 pub const PAGE_TABLES: &[&str] = &["mirrored"];
 /// Page sizes a description may name.
-pub const PAGE_SIZES: &[&str] = &["small", "large", "huge"];
+pub const PAGE_SIZES: &[&str] = &["small", "large", "huge", "largest-fit"];
 
 /// Least memory that a system boots in.
 const MEMORY_MINIMUM: u64 = 64 << 20;
@@ -352,8 +352,16 @@ impl System {
         let server = &self.server;
         check_range("server.slots_bits", server.slots_bits, 12, 22)?;
         check_stack("server.stack", server.stack)?;
-        check_choice("server.page_tables", &server.page_tables, PAGE_TABLES)?;
-        check_choice("server.page_size", &server.page_size, PAGE_SIZES)?;
+        for (key, name, known) in [
+            ("server.page_tables", &server.page_tables, PAGE_TABLES),
+            ("server.page_size", &server.page_size, PAGE_SIZES),
+        ] {
+            check_name(key, name)?;
+            // A server from elsewhere may have policies of its own.
+            if server.path.is_none() {
+                check_choice(key, name, known)?;
+            }
+        }
 
         let mut seen = BTreeSet::new();
         for (index, file) in self.files.iter().enumerate() {
@@ -746,6 +754,19 @@ path = "README.md"
             "page_size = \"tiny\"",
             "server.page_size",
             "`tiny` is unknown",
+        );
+    }
+
+    #[test]
+    fn a_server_from_elsewhere_may_have_policies_of_its_own() {
+        let server = "path = \"/elsewhere\"\npage_size = \"mixed\"\nslots_bits";
+        let text = description(|text| text.replace("slots_bits", server));
+        assert!(System::parse(&text).is_ok());
+        assert_refused(
+            "slots_bits",
+            "path = \"/elsewhere\"\npage_size = \"\"\nslots_bits",
+            "server.page_size",
+            "is no name",
         );
     }
 

@@ -108,10 +108,10 @@ pub fn build(tree: &Tree, name: &str, changes: &Changes) -> Result<Built> {
     // Each page takes a slot of the root CNode, of which init needs some itself.
     let slots = 1 << config.root_cnode_bits;
     ensure!(
-        image.len() as u64 / PAGE_BYTES <= slots / 2,
-        "{}: the image is {}, but the kernel has slots for {}",
+        image.pages <= slots / 2,
+        "{}: init and the archive take {} of memory, but the kernel has slots for {}",
         file.display(),
-        mebibytes(image.len() as u64),
+        mebibytes(image.pages * PAGE_BYTES),
         Bytes(slots / 2 * PAGE_BYTES),
     );
 
@@ -121,10 +121,10 @@ pub fn build(tree: &Tree, name: &str, changes: &Changes) -> Result<Built> {
         .join(file.file_stem().unwrap_or_default());
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let path = folder.join("image.elf");
-    std::fs::write(&path, &image).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, &image.file).with_context(|| path.display().to_string())?;
     eprintln!(
         "image: {}, of which {} archive",
-        mebibytes(image.len() as u64),
+        mebibytes(image.file.len() as u64),
         mebibytes(archive_bytes)
     );
     Ok(Built {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How much heap clients can make the server take.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use protocol::address_map::{GLOBAL, SLOT_BYTES};
+use protocol::message::{
+    Principal, Request, SegAlloc, SegAttach, SegGranted, SessionCreate, VasAttach, VasCreate,
+};
+use protocol::wire::{self, WORDS};
+use protocol::{Access, Badge, Error, Handle, Kind, Mode, Name, PageSize, Rights, limits};
+use vas_server::server::{HEAP_OF_OBJECTS, HEAP_PER_SLOT};
+use vas_server::{Configuration, Kernel, KernelError, Object, Policies, Server, Slot, TableLevel};
+
+struct Counting;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// What a block costs: a word in front, and pieces of four words.
+const fn cost(layout: Layout) -> usize {
+    (layout.size() + 8).next_multiple_of(32)
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let taken = TAKEN.fetch_add(cost(layout), Ordering::Relaxed) + cost(layout);
+        MOST.fetch_max(taken, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that it needs.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        TAKEN.fetch_sub(cost(layout), Ordering::Relaxed);
+        // SAFETY: as above; the block is one of its own.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Agrees to everything and remembers nothing, so that all heap is the server's.
+struct Agreeable;
+
+impl Kernel for Agreeable {
+    fn retype(&mut self, _: Slot, _: Object, _: Slot, _: u32) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn copy(&mut self, _: Slot, _: Slot, _: Access) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn mint(&mut self, _: Slot, _: Slot, _: Badge) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn delete(&mut self, _: Slot) {}
+    fn revoke(&mut self, _: Slot) {}
+    fn make_asid_pool(&mut self, _: Slot, _: Slot, _: Slot) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn assign_asid(&mut self, _: Slot, _: Slot) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn map_table(&mut self, _: Slot, _: TableLevel, _: Slot, _: u64) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn map_frame(&mut self, _: Slot, _: Slot, _: u64, _: Access) -> Result<(), KernelError> {
+        Ok(())
+    }
+}
+
+fn send<R: Request>(
+    server: &mut Server<Agreeable>,
+    badge: Badge,
+    request: &R,
+    handles: &[Option<Badge>],
+) -> Result<R::Reply, Error> {
+    let mut words = [0; WORDS];
+    let mut reply = [0; WORDS];
+    let length = wire::encode(request, &mut words)?;
+    let label = R::OPERATION as u64;
+    let answer = server.handle(badge, label, &words[..length], handles, &mut reply);
+    let body = &reply[..answer.length];
+    if answer.label == 0 {
+        wire::decode(body)
+    } else {
+        Err(wire::decode(body)?)
+    }
+}
+
+/// The handle of the object of this number; the first to be made is 0.
+fn handle(kind: Kind, index: usize) -> Option<Badge> {
+    let handle = Handle {
+        kind,
+        rights: Rights::all(),
+        index: index as u16,
+        generation: 0,
+    };
+    Some(handle.badge())
+}
+
+/// A name of full length.
+fn name(number: usize) -> Name {
+    Name::new(&format!("{number:032}")).unwrap()
+}
+
+/// As many VASes and segments as there may be, every VAS full, and attachments until
+/// something runs out. Answers what ran out.
+fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
+    let principal = Principal {
+        user: 1,
+        groups: [1; limits::GROUPS].into_iter().collect(),
+    };
+    let request = SessionCreate {
+        principal,
+        private: Default::default(),
+    };
+    send(server, Badge::CONTROL, &request, &[]).unwrap();
+    let session = Handle {
+        kind: Kind::Session,
+        rights: Rights::empty(),
+        index: 0,
+        generation: 0,
+    }
+    .badge();
+    let mode = Mode(0o600);
+    for number in 0..limits::SEGMENTS {
+        let base = GLOBAL.start + number as u64 * apart % (GLOBAL.end - GLOBAL.start);
+        let request = SegAlloc {
+            name: name(number),
+            base,
+            size: 1,
+            page_size: Some(PageSize::Small),
+            mode,
+        };
+        let _: SegGranted = send(server, session, &request, &[]).unwrap();
+    }
+    for number in 0..limits::VASES {
+        let name = name(number);
+        send(server, session, &VasCreate { name, mode }, &[]).unwrap();
+        let access = Access::ReadWrite;
+        for segment in 0..limits::SEGMENTS_PER_VAS {
+            let handles = [handle(Kind::Vas, number), handle(Kind::Segment, segment)];
+            send(server, session, &SegAttach { access }, &handles).unwrap();
+        }
+    }
+    for number in 0..limits::VASES {
+        let access = Access::ReadOnly;
+        let handles = [handle(Kind::Vas, number)];
+        if let Err(error) = send(server, session, &VasAttach { access }, &handles) {
+            return error;
+        }
+    }
+    Error::LimitReached(protocol::Limit::Attachments)
+}
+
+#[test]
+fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
+    // Every segment needs page tables of its own, so that most slots stand for one.
+    const APART: u64 = SLOT_BYTES / 2 + (2 << 20);
+    const SLOTS: u32 = 60_000;
+    let configuration = Configuration {
+        slots: 10..10 + SLOTS,
+        endpoint: Slot(2),
+        asid_control: Slot(3),
+        asid_pools: 7,
+        untypeds: &[(Slot(1), 40)],
+    };
+    let before = TAKEN.load(Ordering::Relaxed);
+    let policies = Policies::by_name("mirrored", "small").unwrap();
+    let mut server = Server::start(Agreeable, policies, &configuration).unwrap();
+    let error = fill(&mut server, APART);
+    assert_eq!(error, Error::OutOfSlots);
+    assert_eq!(server.statistics().vases as usize, limits::VASES);
+    assert_eq!(server.statistics().segments as usize, limits::SEGMENTS);
+    assert!(server.statistics().slots_free < 2000);
+    let most = MOST.load(Ordering::Relaxed) - before;
+    let bound = HEAP_OF_OBJECTS + SLOTS as usize * HEAP_PER_SLOT;
+    assert!(most <= bound, "{most} bytes, and not at most {bound}");
+    println!("{most} bytes of heap at most, of {bound}");
+}
