@@ -113,8 +113,18 @@ impl Attachment {
 /// [`Error::InvalidName`], [`Error::NameExists`], [`Error::LimitReached`], [`Error::OutOfSlots`].
 pub fn vas_create(name: &str, mode: Mode) -> Result<Vas, Error> {
     let slot = Slot::new()?;
-    let granted = rpc::receive(&VasCreate { name: Name::new(name)?, mode }, &[], &slot)?;
-    Ok(Vas { slot, rights: granted.rights })
+    let granted = rpc::receive(
+        &VasCreate {
+            name: Name::new(name)?,
+            mode,
+        },
+        &[],
+        &slot,
+    )?;
+    Ok(Vas {
+        slot,
+        rights: granted.rights,
+    })
 }
 
 /// Looks a VAS up by name. The handle has all rights that its mode bits give this process.
@@ -124,8 +134,17 @@ pub fn vas_create(name: &str, mode: Mode) -> Result<Vas, Error> {
 /// [`Error::OutOfSlots`].
 pub fn vas_find(name: &str) -> Result<Vas, Error> {
     let slot = Slot::new()?;
-    let granted = rpc::receive(&VasFind { name: Name::new(name)? }, &[], &slot)?;
-    Ok(Vas { slot, rights: granted.rights })
+    let granted = rpc::receive(
+        &VasFind {
+            name: Name::new(name)?,
+        },
+        &[],
+        &slot,
+    )?;
+    Ok(Vas {
+        slot,
+        rights: granted.rights,
+    })
 }
 
 /// Attaches this process to a VAS.
@@ -140,7 +159,10 @@ pub fn vas_find(name: &str) -> Result<Vas, Error> {
 pub fn vas_attach(vas: &Vas, access: Access) -> Result<Attachment, Error> {
     let root = Slot::new()?;
     let attached = rpc::receive(&VasAttach { access }, &[&vas.slot], &root)?;
-    Ok(Attachment { root, id: attached.attachment })
+    Ok(Attachment {
+        root,
+        id: attached.attachment,
+    })
 }
 
 /// Detaches this process.
@@ -152,7 +174,13 @@ pub fn vas_detach(attachment: Attachment) -> Result<(), (Attachment, Error)> {
     if Space::current() == attachment.space() {
         return Err((attachment, Error::Inside));
     }
-    rpc::call(&VasDetach { attachment: attachment.id }, &[]).map_err(|error| (attachment, error))
+    rpc::call(
+        &VasDetach {
+            attachment: attachment.id,
+        },
+        &[],
+    )
+    .map_err(|error| (attachment, error))
 }
 
 /// Deletes a VAS. Its segments live on.
@@ -180,7 +208,17 @@ pub fn seg_alloc(
 ) -> Result<Segment, Error> {
     let slot = Slot::new()?;
     let name = Name::new(name)?;
-    let granted = rpc::receive(&SegAlloc { name, base, size, page_size, mode }, &[], &slot)?;
+    let granted = rpc::receive(
+        &SegAlloc {
+            name,
+            base,
+            size,
+            page_size,
+            mode,
+        },
+        &[],
+        &slot,
+    )?;
     Ok(Segment::new(slot, granted))
 }
 
@@ -192,14 +230,31 @@ pub fn seg_alloc(
 /// [`Error::OutOfSlots`].
 pub fn seg_find(name: &str) -> Result<Segment, Error> {
     let slot = Slot::new()?;
-    let granted = rpc::receive(&SegFind { name: Name::new(name)? }, &[], &slot)?;
+    let granted = rpc::receive(
+        &SegFind {
+            name: Name::new(name)?,
+        },
+        &[],
+        &slot,
+    )?;
     Ok(Segment::new(slot, granted))
 }
 
 impl Segment {
     fn new(slot: Slot, granted: protocol::message::SegGranted) -> Self {
-        let protocol::message::SegGranted { rights, base, size, page_size } = granted;
-        Segment { slot, rights, base, size, page_size }
+        let protocol::message::SegGranted {
+            rights,
+            base,
+            size,
+            page_size,
+        } = granted;
+        Segment {
+            slot,
+            rights,
+            base,
+            size,
+            page_size,
+        }
     }
 }
 

@@ -40,4 +40,7 @@ fn exchange<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Erro
     }
 }
 
-const _: () = assert!(CNODE_BITS <= 12, "ActiveSpace and slots count on 4096 slots");
+const _: () = assert!(
+    CNODE_BITS <= 12,
+    "ActiveSpace and slots count on 4096 slots"
+);

@@ -17,7 +17,10 @@ impl Space {
     pub const OWN: Space = Space(ActiveSpace::OWN);
 
     pub(crate) fn attached(root: &Slot, attachment: AttachmentId) -> Self {
-        Space(ActiveSpace { root: root.cptr() as u16, attachment: Some(attachment) })
+        Space(ActiveSpace {
+            root: root.cptr() as u16,
+            attachment: Some(attachment),
+        })
     }
 
     /// The space that the calling thread runs in.

@@ -38,7 +38,7 @@ pub enum Error {
     /// The reply was not understood: client and server disagree about the protocol.
     BadReply,
 
-    /// No VAS or segment of that name.
+    /// No VAS or segment of that name; or, to init, no such session.
     NotFound,
     /// The name is taken.
     NameExists,

@@ -14,9 +14,7 @@ use core::ops::Range;
 
 use protocol::{Access, Badge, PageSize};
 
-use crate::kernel::{
-    ASIDS_PER_POOL, Kernel, KernelError, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel,
-};
+use crate::kernel::{ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BITS, TableLevel};
 
 /// Error numbers of the kernel (seL4 manual, chapter "Error Codes").
 mod error {
@@ -36,6 +34,8 @@ mod error {
 pub const INJECTED: KernelError = KernelError(1);
 /// Pools of address-space identifiers that the kernel has left for the server.
 const POOLS: u32 = 7;
+/// Objects that one retype makes at most; not the constant that the server goes by.
+const FAN_OUT_LIMIT: u32 = 256;
 
 /// A cap that someone else than the server holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -673,7 +673,7 @@ impl Kernel for Fake {
         else {
             return Err(error::INVALID_CAPABILITY);
         };
-        if !(1..=RETYPE_LIMIT).contains(&count) {
+        if !(1..=FAN_OUT_LIMIT).contains(&count) {
             return Err(error::RANGE);
         }
         let slots = (first.0..first.0 + count).map(Slot);

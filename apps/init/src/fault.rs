@@ -31,7 +31,11 @@ impl Report {
     /// Finds out why a process faulted. `active` is the space that the process says it is in.
     pub fn new(fault: Fault, process: &Process, active: ActiveSpace, server: &Server) -> Self {
         match fault {
-            Fault::VmFault { address, instruction_fetch, .. } => {
+            Fault::VmFault {
+                address,
+                instruction_fetch,
+                ..
+            } => {
                 let write = fault.is_write();
                 let kind = match (instruction_fetch, write) {
                     (true, _) => "fetch from",
@@ -43,12 +47,25 @@ impl Report {
                 } else {
                     explain(process, active, address, write, server)
                 };
-                Report { address, fault, kind, cause }
+                Report {
+                    address,
+                    fault,
+                    kind,
+                    cause,
+                }
             }
-            Fault::UserException { ip, .. } | Fault::UnknownSyscall { ip, .. } => {
-                Report { address: ip, fault, kind: "", cause: Cause::Unknown }
-            }
-            _ => Report { address: 0, fault, kind: "", cause: Cause::Unknown },
+            Fault::UserException { ip, .. } | Fault::UnknownSyscall { ip, .. } => Report {
+                address: ip,
+                fault,
+                kind: "",
+                cause: Cause::Unknown,
+            },
+            _ => Report {
+                address: 0,
+                fault,
+                kind: "",
+                cause: Cause::Unknown,
+            },
         }
     }
 }
@@ -60,8 +77,15 @@ fn explain(
     write: bool,
     server: &Server,
 ) -> Cause {
-    let Some(session) = process.session else { return Cause::Unknown };
-    let question = Explain { session, active: active.attachment, address, write };
+    let Some(session) = process.session else {
+        return Cause::Unknown;
+    };
+    let question = Explain {
+        session,
+        active: active.attachment,
+        address,
+        write,
+    };
     server.explain(question).map_or(Cause::Unknown, Cause::Vas)
 }
 
@@ -96,8 +120,13 @@ impl fmt::Display for Report {
             Fault::VmFault { ip, address, .. } => {
                 write!(out, "{} {address:#x} at instruction {ip:#x}: ", self.kind)?;
             }
-            Fault::UserException { ip, number, code, .. } => {
-                return write!(out, "exception {number} (code {code:#x}) at instruction {ip:#x}");
+            Fault::UserException {
+                ip, number, code, ..
+            } => {
+                return write!(
+                    out,
+                    "exception {number} (code {code:#x}) at instruction {ip:#x}"
+                );
             }
             Fault::UnknownSyscall { ip, number, .. } => {
                 return write!(out, "unknown system call {number} at instruction {ip:#x}");
@@ -107,7 +136,11 @@ impl fmt::Display for Report {
         match &self.cause {
             Cause::Private(reason) => out.write_str(reason),
             Cause::Unknown => out.write_str("no explanation"),
-            Cause::Vas(Explanation { vas, segment, reason }) => {
+            Cause::Vas(Explanation {
+                vas,
+                segment,
+                reason,
+            }) => {
                 match vas {
                     Some(vas) => write!(out, "VAS {vas} active")?,
                     None => out.write_str("no VAS active")?,

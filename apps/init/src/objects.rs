@@ -32,14 +32,22 @@ pub struct Slots {
 
 impl Slots {
     fn new(first: u64, end: u64) -> Self {
-        Slots { free: alloc::vec![SlotRange { first, count: (end - first) as usize }] }
+        Slots {
+            free: alloc::vec![SlotRange {
+                first,
+                count: (end - first) as usize
+            }],
+        }
     }
 
     /// Takes `count` slots that follow one another.
     pub fn allocate(&mut self, count: usize) -> Option<SlotRange> {
         let position = self.free.iter().position(|range| range.count >= count)?;
         let range = &mut self.free[position];
-        let taken = SlotRange { first: range.first, count };
+        let taken = SlotRange {
+            first: range.first,
+            count,
+        };
         range.first += count as u64;
         range.count -= count;
         if range.count == 0 {
@@ -96,7 +104,10 @@ pub struct Maker<'a, I: Iterator<Item = &'a Block>> {
 
 impl<'a, I: Iterator<Item = &'a Block>> Maker<'a, I> {
     pub fn new(blocks: I) -> Self {
-        Maker { blocks, current: None }
+        Maker {
+            blocks,
+            current: None,
+        }
     }
 
     /// Makes `count` objects, no larger than those made before, into the slots from `first`
@@ -118,7 +129,9 @@ impl<'a, I: Iterator<Item = &'a Block>> Maker<'a, I> {
                     (block.untyped(), 1 << block.bits)
                 }
             };
-            let run = (count - made).min(RETYPE_LIMIT).min((room / bytes) as usize);
+            let run = (count - made)
+                .min(RETYPE_LIMIT)
+                .min((room / bytes) as usize);
             untyped.retype(
                 object,
                 size_bits.into(),
@@ -168,7 +181,11 @@ impl Objects {
 
     /// Adds untyped memory of 2^`bits` bytes.
     pub fn add(&mut self, slot: u64, bits: u8) {
-        self.free.push(Block { slot, bits, parents: Vec::new() });
+        self.free.push(Block {
+            slot,
+            bits,
+            parents: Vec::new(),
+        });
     }
 
     /// Builds the tables of the window through which pages are filled. To be called once,
@@ -177,7 +194,10 @@ impl Objects {
         let root = cap::PML4::from_bits(sel4::init_slot::VSPACE);
         // The kernel has made the PDPT, in which init's image lies too.
         for level in 2..LEVELS.len() {
-            let table = Table { level, base: WINDOW };
+            let table = Table {
+                level,
+                base: WINDOW,
+            };
             let slot = self.make_one(table.object(), 0)?;
             table.map(root, slot)?;
         }
@@ -197,7 +217,10 @@ impl Objects {
     pub fn blocks(&mut self, bytes: u64) -> Option<Vec<Block>> {
         let bytes = bytes.next_multiple_of(PAGE_BYTES);
         let mut blocks = Vec::new();
-        for bits in (SMALLEST_BITS..u64::BITS as u8).rev().filter(|bits| bytes & (1 << bits) != 0) {
+        for bits in (SMALLEST_BITS..u64::BITS as u8)
+            .rev()
+            .filter(|bits| bytes & (1 << bits) != 0)
+        {
             match self.block(bits) {
                 Some(block) => blocks.push(block),
                 None => {
@@ -212,8 +235,15 @@ impl Objects {
     /// Takes a block of exactly 2^`bits` bytes, dividing the smallest that is large enough.
     fn block(&mut self, bits: u8) -> Option<Block> {
         loop {
-            let candidates = self.free.iter().enumerate().filter(|(_, block)| block.bits >= bits);
-            match candidates.min_by_key(|(_, block)| block.bits).map(|(position, _)| position) {
+            let candidates = self
+                .free
+                .iter()
+                .enumerate()
+                .filter(|(_, block)| block.bits >= bits);
+            match candidates
+                .min_by_key(|(_, block)| block.bits)
+                .map(|(position, _)| position)
+            {
                 Some(position) => {
                     let mut block = self.free.swap_remove(position);
                     while block.bits > bits {
@@ -243,8 +273,15 @@ impl Objects {
         }
         let half = |slot, other| {
             let mut parents = block.parents.clone();
-            parents.push(Half { whole: block.slot, other });
-            Block { slot, bits, parents }
+            parents.push(Half {
+                whole: block.slot,
+                other,
+            });
+            Block {
+                slot,
+                bits,
+                parents,
+            }
         };
         self.free.push(half(halves.first + 1, halves.first));
         Some(half(halves.first, halves.first + 1))
@@ -256,9 +293,10 @@ impl Objects {
         let mut joined = false;
         let mut position = 0;
         while position < self.free.len() {
-            let other = self.free[position].parents.last().and_then(|half| {
-                self.free.iter().position(|block| block.slot == half.other)
-            });
+            let other = self.free[position]
+                .parents
+                .last()
+                .and_then(|half| self.free.iter().position(|block| block.slot == half.other));
             let Some(other) = other else {
                 position += 1;
                 continue;
@@ -268,7 +306,10 @@ impl Objects {
             let mut block = self.free.swap_remove(low);
             for slot in [block.slot, other.slot] {
                 self.delete(slot);
-                self.slots.release(SlotRange { first: slot, count: 1 });
+                self.slots.release(SlotRange {
+                    first: slot,
+                    count: 1,
+                });
             }
             if let Some(half) = block.parents.pop() {
                 self.free.push(Block {
@@ -322,13 +363,25 @@ impl Objects {
         self.with_window(frame, |window| {
             // SAFETY: the window is mapped; the offset is aligned and within it. The process
             // it belongs to does not run, but its content may be anything: a plain word.
-            unsafe { window.byte_add(offset % PAGE_BYTES as usize).cast::<u64>().read_volatile() }
+            unsafe {
+                window
+                    .byte_add(offset % PAGE_BYTES as usize)
+                    .cast::<u64>()
+                    .read_volatile()
+            }
         })
     }
 
     fn with_window<T>(&self, frame: u64, body: impl FnOnce(*mut u8) -> T) -> Result<T, Error> {
         let slot = self.window_slot;
-        Self::CNODE.copy(slot, DEPTH, Self::CNODE, frame, DEPTH, CapRights::READ_WRITE)?;
+        Self::CNODE.copy(
+            slot,
+            DEPTH,
+            Self::CNODE,
+            frame,
+            DEPTH,
+            CapRights::READ_WRITE,
+        )?;
         let root = cap::PML4::from_bits(sel4::init_slot::VSPACE);
         let mapped = cap::Page::from_bits(slot).map(
             root,

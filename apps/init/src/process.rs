@@ -47,7 +47,10 @@ impl<'a> Layout<'a> {
         start_page: &'a [u8],
         files: &[&'a [u8]],
     ) -> Result<Self, InitError> {
-        let mut layout = Layout { extents: heapless::Vec::new(), pages: Vec::new() };
+        let mut layout = Layout {
+            extents: heapless::Vec::new(),
+            pages: Vec::new(),
+        };
         for segment in program.segments.iter() {
             layout.add_segment(segment, image)?;
         }
@@ -60,7 +63,9 @@ impl<'a> Layout<'a> {
         for file in files {
             let pages = (file.len() as u64).div_ceil(PAGE_BYTES);
             layout.add_extent(base, pages, Access::ReadOnly)?;
-            layout.pages.extend(file.chunks(PAGE_BYTES as usize).map(Source::Image));
+            layout
+                .pages
+                .extend(file.chunks(PAGE_BYTES as usize).map(Source::Image));
             base += pages * PAGE_BYTES;
         }
         Ok(layout)
@@ -78,7 +83,8 @@ impl<'a> Layout<'a> {
             self.add_new(base, pages, Access::ReadWrite, content)
         } else {
             self.add_extent(base, pages, Access::ReadOnly)?;
-            self.pages.extend(content.chunks(PAGE_BYTES as usize).map(Source::Image));
+            self.pages
+                .extend(content.chunks(PAGE_BYTES as usize).map(Source::Image));
             Ok(())
         }
     }
@@ -102,8 +108,14 @@ impl<'a> Layout<'a> {
         if pages == 0 {
             return Ok(());
         }
-        let extent = PrivateExtent { base, pages: pages as u32, access };
-        self.extents.push(extent).map_err(|_| InitError::OutOfMemory)
+        let extent = PrivateExtent {
+            base,
+            pages: pages as u32,
+            access,
+        };
+        self.extents
+            .push(extent)
+            .map_err(|_| InitError::OutOfMemory)
     }
 }
 
@@ -146,7 +158,9 @@ impl Process {
     }
 
     fn slot(&self, position: usize) -> u64 {
-        self.slots.as_ref().map_or(0, |slots| slots.first + position as u64)
+        self.slots
+            .as_ref()
+            .map_or(0, |slots| slots.first + position as u64)
     }
 
     /// The CNode, without guard.
@@ -194,8 +208,11 @@ impl Process {
         let tables = vspace::tables(&self.extents);
         self.tables = tables.len();
 
-        let new_pages =
-            layout.pages.iter().filter(|page| matches!(page, Source::New(_))).count() as u64;
+        let new_pages = layout
+            .pages
+            .iter()
+            .filter(|page| matches!(page, Source::New(_)))
+            .count() as u64;
         let cnode_bytes = 1 << (cnode_bits + SLOT_BITS);
         // The TCB, the smallest object, comes last and is counted as a page.
         let bytes = cnode_bytes + (new_pages + 2 + self.tables as u64) * PAGE_BYTES;
@@ -245,7 +262,10 @@ impl Process {
     ) -> Result<(), sel4::Error> {
         let mut page = 0;
         while page < pages.len() {
-            let run = pages[page..].iter().take_while(|page| matches!(page, Source::New(_))).count();
+            let run = pages[page..]
+                .iter()
+                .take_while(|page| matches!(page, Source::New(_)))
+                .count();
             if run > 0 {
                 maker.make(ObjectType::SmallPage, 0, self.frame(page), run)?;
                 page += run;
@@ -270,7 +290,10 @@ impl Process {
         let tcb = self.tcb();
         tcb.configure(
             fault_endpoint,
-            PrioProps { maximum: priority, priority },
+            PrioProps {
+                maximum: priority,
+                priority,
+            },
             self.cnode(),
             guard,
             self.root(),
@@ -279,8 +302,12 @@ impl Process {
             cap::Page::from_bits(ipc_buffer),
         )?;
         // As after a call instruction: 8 below a multiple of 16.
-        let context =
-            UserContext { rip: entry, rsp: STACK_TOP - 8, rflags: RFLAGS, ..UserContext::default() };
+        let context = UserContext {
+            rip: entry,
+            rsp: STACK_TOP - 8,
+            rflags: RFLAGS,
+            ..UserContext::default()
+        };
         tcb.write_registers(true, 0, INITIAL_REGISTERS, &context)
     }
 

@@ -4,7 +4,7 @@
 
 use protocol::Error;
 use protocol::message::{
-    Explain, Explanation, PrivateExtent, Principal, Request, SessionCreate, SessionCreated,
+    Explain, Explanation, Principal, PrivateExtent, Request, SessionCreate, SessionCreated,
     SessionEnd, SessionId,
 };
 use protocol::wire::{self, WORDS};
@@ -29,7 +29,10 @@ impl Server {
         principal: Principal,
         private: &heapless::Vec<PrivateExtent, { protocol::limits::PRIVATE_EXTENTS }>,
     ) -> Result<SessionCreated, Error> {
-        self.call(&SessionCreate { principal, private: private.clone() })
+        self.call(&SessionCreate {
+            principal,
+            private: private.clone(),
+        })
     }
 
     /// Ends the session of a process that has ended.

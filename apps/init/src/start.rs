@@ -9,13 +9,13 @@ use image::Image;
 use protocol::address_map::PAGE_BYTES;
 use protocol::handle::Badge;
 use protocol::limits;
-use protocol::process::{InitError, ProcessId, ServerStartInfo, slot};
+use protocol::process::{InitError, ServerStartInfo, slot};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
 
 use crate::objects::Objects;
 use crate::process::{Layout, Process};
 use crate::server::Server;
-use crate::system::System;
+use crate::system::{SERVER, System, badge};
 
 const DEPTH: u8 = u64::BITS as u8;
 /// init keeps at most this part of memory for processes: one quarter.
@@ -64,7 +64,10 @@ pub fn start(
 
     let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
     let server_endpoint = objects.make_one(ObjectType::Endpoint, 0)?;
-    let control = objects.slots.allocate(2).ok_or(sel4::Error::NotEnoughMemory)?;
+    let control = objects
+        .slots
+        .allocate(2)
+        .ok_or(sel4::Error::NotEnoughMemory)?;
     Objects::CNODE.mint(
         control.first,
         DEPTH,
@@ -74,14 +77,21 @@ pub fn start(
         CapRights::ALL,
         Badge::CONTROL.bits(),
     )?;
-    let process = start_server(image, &mut objects, &servers, server_endpoint)?;
+    let process = start_server(image, &mut objects, &servers, server_endpoint, endpoint)?;
     let server = Server {
         control: cap::Endpoint::from_bits(control.first),
         cnode: process.cnode(),
         cnode_bits: image.system().server.slots_bits,
         receive_slot: control.first + 1,
     };
-    Ok(System { image, objects, server, endpoint, processes: Vec::new(), next: 1 })
+    Ok(System {
+        image,
+        objects,
+        server,
+        endpoint,
+        processes: Vec::new(),
+        next: 1,
+    })
 }
 
 /// Gives init its share of the untyped memory and returns the rest, largest first.
@@ -110,6 +120,7 @@ fn start_server(
     objects: &mut Objects,
     untypeds: &[(u64, u8)],
     endpoint: u64,
+    fault_endpoint: cap::Endpoint,
 ) -> Result<Process, Error> {
     let description = &image.system().server;
     let cnode_bits = description.slots_bits;
@@ -125,10 +136,9 @@ fn start_server(
         page_size: protocol::Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
     };
     let mut start_page = [0; PAGE_BYTES as usize];
-    let start_page =
-        postcard::to_slice(&info, &mut start_page).map_err(|_| Error::StartPage)?;
+    let start_page = postcard::to_slice(&info, &mut start_page).map_err(|_| Error::StartPage)?;
 
-    let mut process = Process::new(ProcessId(0), None, 0);
+    let mut process = Process::new(SERVER, None, 0);
     let layout = Layout::new(
         &description.program,
         description.stack_bytes.to_native(),
@@ -137,7 +147,9 @@ fn start_server(
         &[],
     )
     .map_err(Error::Server)?;
-    process.build(objects, &layout, cnode_bits).map_err(Error::Server)?;
+    process
+        .build(objects, &layout, cnode_bits)
+        .map_err(Error::Server)?;
 
     let cnode = process.cnode();
     let give = |to: u64, from: u64| {
@@ -153,12 +165,26 @@ fn start_server(
         CapRights::ALL,
         guard,
     )?;
+    cnode.mint(
+        slot::FAULT,
+        cnode_bits,
+        Objects::CNODE,
+        fault_endpoint.bits(),
+        DEPTH,
+        CapRights::ALL,
+        badge(SERVER, true),
+    )?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
     give(info.endpoint, endpoint)?;
     give(info.asid_control, sel4::init_slot::ASID_CONTROL)?;
     for (to, &(from, _)) in (info.first_untyped..).zip(untypeds) {
         cnode.move_(to, cnode_bits, Objects::CNODE, from, DEPTH)?;
     }
-    process.start(description.program.entry.to_native(), image::SERVER_PRIORITY, cnode_bits, 0)?;
+    process.start(
+        description.program.entry.to_native(),
+        image::SERVER_PRIORITY,
+        cnode_bits,
+        slot::FAULT,
+    )?;
     Ok(process)
 }

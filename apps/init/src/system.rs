@@ -5,9 +5,9 @@
 use alloc::vec::Vec;
 
 use image::Image;
+use protocol::Name;
 use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES};
 use protocol::limits;
-use protocol::Name;
 use protocol::message::Principal;
 use protocol::process::{
     ActiveSpace, CNODE_BITS, ExitStatus, File, InitError, InitOperation, ProcessId, Spawn,
@@ -27,7 +27,7 @@ const DEPTH: u8 = u64::BITS as u8;
 
 /// Badge of a process's cap to init: its number, and in the lowest bit whether the message
 /// comes from the kernel, as a fault.
-fn badge(process: ProcessId, fault: bool) -> u64 {
+pub fn badge(process: ProcessId, fault: bool) -> u64 {
     u64::from(process.0) << 1 | u64::from(fault)
 }
 
@@ -76,7 +76,10 @@ impl System {
             sel4::read_message(&mut words[..length], registers);
             let sender = ProcessId((badge >> 1) as u32);
             let answer = if badge & 1 == 1 {
-                self.fault(sender, Fault::from_message(info, registers).unwrap_or(Fault::NullFault));
+                self.fault(
+                    sender,
+                    Fault::from_message(info, registers).unwrap_or(Fault::NullFault),
+                );
                 Answer::None
             } else {
                 self.request(sender, info.label(), length, &mut words)
@@ -108,14 +111,20 @@ impl System {
     }
 
     fn status(&self, id: ProcessId) -> Option<ExitStatus> {
-        self.processes.iter().find(|process| process.id == id)?.status
+        self.processes
+            .iter()
+            .find(|process| process.id == id)?
+            .status
     }
 
     /// The component's name, for messages.
     fn name(&self, id: ProcessId) -> &str {
-        self.processes.iter().find(|process| process.id == id).map_or("?", |process| {
-            &*self.image.system().components[process.component].name
-        })
+        self.processes
+            .iter()
+            .find(|process| process.id == id)
+            .map_or("?", |process| {
+                &*self.image.system().components[process.component].name
+            })
     }
 
     fn request(
@@ -128,13 +137,11 @@ impl System {
         let body = &words[..length];
         let result = match InitOperation::from_label(label) {
             Some(InitOperation::Print) => print(body).map(|()| 0),
-            Some(InitOperation::Spawn) => self.spawn_request(sender, body).and_then(|child| {
-                wire::encode(&child, words).map_err(|_| InitError::Malformed)
-            }),
+            Some(InitOperation::Spawn) => self
+                .spawn_request(sender, body)
+                .and_then(|child| wire::encode(&child, words).map_err(|_| InitError::Malformed)),
             Some(InitOperation::Wait) => match self.wait(sender, body) {
-                Ok(Some(status)) => {
-                    wire::encode(&status, words).map_err(|_| InitError::Malformed)
-                }
+                Ok(Some(status)) => wire::encode(&status, words).map_err(|_| InitError::Malformed),
                 Ok(None) => return Answer::None,
                 Err(error) => Err(error),
             },
@@ -149,7 +156,10 @@ impl System {
         };
         match result {
             Ok(length) => Answer::Reply { label: 0, length },
-            Err(error) => Answer::Reply { label: error.number(), length: 0 },
+            Err(error) => Answer::Reply {
+                label: error.number(),
+                length: 0,
+            },
         }
     }
 
@@ -162,7 +172,9 @@ impl System {
         }
         let component = components
             .iter()
-            .position(|component| component.name.as_bytes() == request.component.as_str().as_bytes())
+            .position(|component| {
+                component.name.as_bytes() == request.component.as_str().as_bytes()
+            })
             .ok_or(InitError::NotFound)?;
         let arguments = (!request.arguments.is_empty()).then_some(request.arguments.as_str());
         self.spawn(component, Some(parent), arguments)
@@ -211,14 +223,18 @@ impl System {
             let file = &image.system().files[file.to_native() as usize];
             let bytes = image.file_bytes(file);
             let size = bytes.len() as u64;
-            let entry = File { name: name(&file.name)?, base, size };
+            let entry = File {
+                name: name(&file.name)?,
+                base,
+                size,
+            };
             info.files.push(entry).map_err(|_| InitError::OutOfMemory)?;
             contents.push(bytes);
             base += size.next_multiple_of(PAGE_BYTES);
         }
         let mut start_page = [0; PAGE_BYTES as usize];
-        let start_page = postcard::to_slice(&info, &mut start_page)
-            .map_err(|_| InitError::Malformed)?;
+        let start_page =
+            postcard::to_slice(&info, &mut start_page).map_err(|_| InitError::Malformed)?;
 
         let layout = Layout::new(
             &component.program,
@@ -231,7 +247,11 @@ impl System {
 
         let principal = Principal {
             user: component.user.to_native(),
-            groups: component.groups.iter().map(|group| group.to_native()).collect(),
+            groups: component
+                .groups
+                .iter()
+                .map(|group| group.to_native())
+                .collect(),
         };
         let session = self
             .server
@@ -262,14 +282,50 @@ impl System {
         let cnode = process.cnode();
         let all = CapRights::ALL;
         let guard = sel4::cnode_guard(0, DEPTH - CNODE_BITS);
-        cnode.copy(slot::TCB, CNODE_BITS, root, process.tcb().bits(), DEPTH, all)?;
-        cnode.mint(slot::CNODE, CNODE_BITS, root, cnode.bits(), DEPTH, all, guard)?;
-        cnode.copy(slot::VSPACE, CNODE_BITS, root, process.root().bits(), DEPTH, all)?;
+        cnode.copy(
+            slot::TCB,
+            CNODE_BITS,
+            root,
+            process.tcb().bits(),
+            DEPTH,
+            all,
+        )?;
+        cnode.mint(
+            slot::CNODE,
+            CNODE_BITS,
+            root,
+            cnode.bits(),
+            DEPTH,
+            all,
+            guard,
+        )?;
+        cnode.copy(
+            slot::VSPACE,
+            CNODE_BITS,
+            root,
+            process.root().bits(),
+            DEPTH,
+            all,
+        )?;
         for (to, fault) in [(slot::INIT, false), (slot::FAULT, true)] {
             let badge = badge(process.id, fault);
-            cnode.mint(to, CNODE_BITS, root, self.endpoint.bits(), DEPTH, all, badge)?;
+            cnode.mint(
+                to,
+                CNODE_BITS,
+                root,
+                self.endpoint.bits(),
+                DEPTH,
+                all,
+                badge,
+            )?;
         }
-        cnode.move_(slot::SESSION, CNODE_BITS, root, self.server.receive_slot, DEPTH)?;
+        cnode.move_(
+            slot::SESSION,
+            CNODE_BITS,
+            root,
+            self.server.receive_slot,
+            DEPTH,
+        )?;
 
         let accesses = process
             .extents
@@ -295,7 +351,11 @@ impl System {
             self.processes.retain(|process| process.id != child);
             return Ok(Some(status));
         }
-        let reply = self.objects.slots.allocate(1).ok_or(InitError::OutOfMemory)?;
+        let reply = self
+            .objects
+            .slots
+            .allocate(1)
+            .ok_or(InitError::OutOfMemory)?;
         let saved = Objects::CNODE.save_caller(reply.first, DEPTH);
         if saved.is_err() {
             self.objects.slots.release(reply);
@@ -325,6 +385,10 @@ impl System {
     }
 
     fn fault(&mut self, sender: ProcessId, fault: Fault) {
+        if sender == SERVER {
+            println!("init: the VAS server faulted: {fault:?}");
+            console::power_off(false);
+        }
         let Some(process) = self.processes.iter().find(|process| process.id == sender) else {
             return;
         };
@@ -333,8 +397,17 @@ impl System {
             .and_then(|frame| self.objects.read_word(frame, sel4::USER_DATA_OFFSET).ok())
             .map_or(ActiveSpace::OWN, ActiveSpace::from_word);
         let report = Report::new(fault, process, active, &self.server);
-        println!("init: {} ({}) faulted: {report}", self.name(sender), sender.0);
-        self.end(sender, ExitStatus::Faulted { address: report.address });
+        println!(
+            "init: {} ({}) faulted: {report}",
+            self.name(sender),
+            sender.0
+        );
+        self.end(
+            sender,
+            ExitStatus::Faulted {
+                address: report.address,
+            },
+        );
     }
 
     /// Ends a process and releases all that it held.
@@ -346,8 +419,13 @@ impl System {
         self.take_apart(&mut process);
 
         // Its children go on without a parent; those that have ended are forgotten.
-        self.processes.retain(|child| child.parent != Some(id) || child.status.is_none());
-        for child in self.processes.iter_mut().filter(|child| child.parent == Some(id)) {
+        self.processes
+            .retain(|child| child.parent != Some(id) || child.status.is_none());
+        for child in self
+            .processes
+            .iter_mut()
+            .filter(|child| child.parent == Some(id))
+        {
             child.parent = None;
             if let Some(reply) = child.waiter.take() {
                 self.objects.delete(reply.first);
@@ -384,8 +462,10 @@ impl System {
     }
 }
 
+/// The VAS server's number, which no process has.
+pub const SERVER: ProcessId = ProcessId(0);
 /// The number of the main component's process.
-pub const FIRST_PROCESS: u32 = 1;
+const FIRST_PROCESS: u32 = 1;
 
 /// A name of the image as the protocol has it. The builder and the reader of the image have
 /// checked it.
@@ -400,7 +480,9 @@ fn print(body: &[u64]) -> Result<(), InitError> {
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
         chunk.copy_from_slice(&word.to_le_bytes());
     }
-    let text = bytes[..words.len() * 8].get(..count as usize).ok_or(InitError::Malformed)?;
+    let text = bytes[..words.len() * 8]
+        .get(..count as usize)
+        .ok_or(InitError::Malformed)?;
     console::write(text);
     Ok(())
 }

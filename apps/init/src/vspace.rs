@@ -25,9 +25,12 @@ impl Table {
     /// Enters it, whose upper levels are there, in `root`.
     pub fn map(self, root: cap::PML4, slot: u64) -> Result<(), Error> {
         match LEVELS[self.level].map {
-            Some(map) => {
-                map(cap::Unspecified::from_bits(slot), root, self.base, VmAttributes::DEFAULT)
-            }
+            Some(map) => map(
+                cap::Unspecified::from_bits(slot),
+                root,
+                self.base,
+                VmAttributes::DEFAULT,
+            ),
             // The root itself is in no table.
             None => Err(Error::IllegalOperation),
         }

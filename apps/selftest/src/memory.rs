@@ -99,7 +99,7 @@ fn take(name: &str, bytes: u64, page_size: PageSize) -> Result<Segment, Error> {
 
 fn nearly_all_memory_can_be_had_again_and_again_in_all_page_sizes() -> Outcome {
     let before = State::now()?;
-    for _ in 0..3 {
+    for _ in 0..2 {
         for page_size in PageSize::ALL {
             let bytes = nearly_all(page_size)?;
             let segment = take("all", bytes, page_size)?;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use client_lib::{Access, Attachment, PageSize, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
-use common::segment_memory::{load, store, wait_for};
+use common::segment_memory::{load, store};
 use common::{Outcome, raw};
 use protocol::Name;
 use protocol::message::{VasAttach, VasDetach, VasFind};
@@ -253,7 +253,7 @@ fn switching_keeps_the_sse_registers() -> Outcome {
 
 fn sse_registers_of_processes_in_a_vas_are_their_own() -> Outcome {
     let place = Place::new("north")?;
-    let arguments = format!("keep-sse north {BASE} 3000000");
+    let arguments = format!("keep-sse north {BASE} 10000000");
     let mut actors = Vec::new();
     for actor in [actor::OWNER, actor::GROUP, actor::OTHER] {
         actors.push(fixture::start(actor, &arguments)?);
@@ -306,6 +306,7 @@ fn switching_to_where_the_thread_is_changes_nothing() -> Outcome {
 }
 
 fn processes_in_different_vases_keep_their_own_data_when_preempted() -> Outcome {
+    const TURNS: u64 = 300_000;
     let mut places = Vec::new();
     let mut actors = Vec::new();
     for (index, actor) in [actor::OWNER, actor::GROUP, actor::OTHER]
@@ -313,19 +314,43 @@ fn processes_in_different_vases_keep_their_own_data_when_preempted() -> Outcome 
         .enumerate()
     {
         let name = format!("north{index}");
-        places.push(Place::new(&name)?);
-        let first = (index + 1) << 40;
+        let place = Place::new(&name)?;
+        let attachment = attach(&place.vas)?;
+        let first = (index as u64 + 1) << 40;
+        places.push((place, attachment, first));
         actors.push(fixture::start(
             actor,
-            &format!("guard {name} {BASE} {first} 200000"),
+            &format!("guard {name} {BASE} {first} {TURNS}"),
         )?);
+    }
+    // None of them yields, so if all are seen on their way at once, they were preempted.
+    let mut all_on_their_way = false;
+    for _ in 0..100_000 {
+        let mut under_way = 0;
+        let mut done = 0;
+        for (_, attachment, first) in &places {
+            let word = inside(attachment, || Ok(load(BASE)))?;
+            under_way += u32::from(word > *first && word < first + TURNS - 1);
+            done += u32::from(word == first + TURNS - 1);
+        }
+        all_on_their_way |= under_way == 3;
+        if all_on_their_way || done > 0 {
+            break;
+        }
+        sel4::yield_now();
     }
     for actor in actors {
         fixture::ends_with(actor, ExitStatus::Exited(0))?;
     }
-    for (index, place) in places.into_iter().enumerate() {
-        let last = ((index as u64 + 1) << 40) + 199_999;
-        visit(&place.vas, || wait_for(BASE, last))?;
+    check(
+        all_on_their_way,
+        "the processes did not run at the same time",
+    )?;
+    for (place, attachment, first) in places {
+        inside(&attachment, || {
+            check_equal("last word", load(BASE), first + TURNS - 1)
+        })?;
+        detach(attachment)?;
         place.remove()?;
     }
     Ok(())

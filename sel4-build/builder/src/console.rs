@@ -115,14 +115,15 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What a line says of a test: `test NAME ... ok`, `test NAME ... FAILED`, or nothing.
-/// Rust's test runner on the host writes the same.
+/// What a line says of a test: `test NAME ... ok`, `test NAME ... FAILED`, perhaps with a
+/// reason, or nothing. Rust's test runner on the host writes the same.
 fn test_verdict(line: &str) -> Option<bool> {
-    let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    match verdict {
-        "ok" if !name.is_empty() => Some(true),
-        "FAILED" if !name.is_empty() => Some(false),
-        _ => None,
+    let (name, verdict) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let failed = verdict == "FAILED" || verdict.starts_with("FAILED: ");
+    match (name, verdict) {
+        ("", _) => None,
+        (_, "ok") => Some(true),
+        _ => failed.then_some(false),
     }
 }
 
@@ -188,12 +189,12 @@ mod tests {
         shown(
             &mut console,
             b"test one ... ok\r\ntest two words ... ok\ntest three ... FAILED\n\
-              test  ... ok\ntest four ... ignored\ntest result: ok. 7 passed\n\
-              a test five ... ok\n",
+              test four ... FAILED: it broke ... ok\r\ntest  ... ok\ntest five ... ignored\ntest result: ok. 7 passed\n\
+              a test six ... ok\n",
         );
         let expected = Count {
             passed: 2,
-            failed: 1,
+            failed: 2,
         };
         assert_eq!(console.tests(), expected);
     }

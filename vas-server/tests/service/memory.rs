@@ -173,3 +173,27 @@ fn memory_is_divided_once_and_not_again_for_each_request() {
     // The handle and the frame.
     assert_eq!(calls[1..], [2, 2, 2]);
 }
+
+#[test]
+fn dividing_memory_takes_the_slots_that_divide_other_free_memory() {
+    let mut world = World::with(300, &[18, 18, 12]);
+    let process = world.bare_process(1);
+    // The first 64 pages are divided into single pages, and are then free.
+    let pages: Vec<Held> = (0..64)
+        .map(|number: u64| world.segment(&process, &number.to_string(), BASE, 1))
+        .collect();
+    for page in pages {
+        world.free(&process, page).unwrap();
+    }
+    // All but six of the slots that hold nothing are taken, one by each handle.
+    let idle = 126;
+    while world.statistics().slots_free > idle + 6 {
+        let text = world.statistics().vases.to_string();
+        world.vas(&process, &text);
+    }
+    assert!(world.fake().caps() > 290, "the memory is still divided");
+    // Four pages and a handle; and eight slots to divide the second 64 pages.
+    let segment = world.segment(&process, "heap", BASE, 16 * KIB);
+    world.free(&process, segment).unwrap();
+    assert_eq!(world.statistics().slots_free, idle + 6);
+}

@@ -15,7 +15,7 @@ mod crash;
 
 use alloc::format;
 use alloc::vec::Vec;
-use core::hint::spin_loop;
+use core::hint::black_box;
 
 use client_lib::{Access, Error, Mode, Rights, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
@@ -157,8 +157,8 @@ fn live() -> Outcome {
 
 /// Uses the processor without ever giving it up by itself.
 fn hog(turns: u64) -> Outcome {
-    for _ in 0..turns {
-        spin_loop();
+    for turn in 0..turns {
+        black_box(turn);
     }
     Ok(())
 }
@@ -322,7 +322,7 @@ fn guard(vas: &str, base: u64, value: u64, turns: u64) -> Outcome {
         for turn in 0..turns {
             store(base, value + turn);
             for _ in 0..100 {
-                spin_loop();
+                black_box(turn);
             }
             check_equal("own word", load(base), value + turn)?;
         }
@@ -330,16 +330,23 @@ fn guard(vas: &str, base: u64, value: u64, turns: u64) -> Outcome {
     })
 }
 
-/// Holds values of its own in the SSE registers until preempted often.
+/// Holds values of its own in the SSE registers while two others do the same. The first word
+/// counts who is there, the second who is done.
 fn keep_sse(vas: &str, base: u64, turns: u64) -> Outcome {
     visit(&client_lib::vas_find(vas)?, || {
         fetch_add(base, 1);
-        // Begins when all three are there.
         wait_for(base, 3)?;
+        check_equal(
+            "processes that are done before the last one begins",
+            load(base + 8),
+            0,
+        )?;
         check(
             crash::keeps_sse(turns),
             "SSE registers changed under a thread",
-        )
+        )?;
+        fetch_add(base + 8, 1);
+        Ok(())
     })
 }
 
