@@ -34,3 +34,5 @@ pub const ARGUMENT_BYTES: usize = 512;
 pub const FILES: usize = 8;
 /// Untyped caps that init hands to the server.
 pub const UNTYPEDS: usize = 128;
+/// Binary logarithm of the slots of the server's CNode, at most: its heap is made for so many.
+pub const SERVER_SLOTS_BITS: u8 = 18;

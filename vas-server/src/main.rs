@@ -11,13 +11,15 @@ use alloc::vec::Vec;
 
 use protocol::process::{ServerStartInfo, slot};
 use protocol::wire::WORDS;
-use protocol::{Access, Badge, PageSize};
+use protocol::{Access, Badge, PageSize, limits};
 use sel4::{CapRights, MessageInfo, ObjectType, VmAttributes, cap};
-use vas_server::server::ASID_POOLS;
+use vas_server::server::{ASID_POOLS, HEAP_OF_OBJECTS, HEAP_PER_SLOT};
 use vas_server::{Configuration, Kernel, KernelError, Object, Policies, Server, Slot, TableLevel};
 
-// Bounded by the limits of `protocol` and the slots of the server's CNode: see the README.
-runtime::heap!(16 << 20);
+/// The most that clients can make the server take, with the largest CNode it may have.
+const HEAP_BYTES: usize = HEAP_OF_OBJECTS + HEAP_PER_SLOT * (1 << limits::SERVER_SLOTS_BITS);
+
+runtime::heap!(HEAP_BYTES);
 runtime::server_main!(main);
 
 /// Extra caps of one message (seL4 manual, chapter "Message Passing").

@@ -350,7 +350,12 @@ impl System {
         check_range("time_limit", self.time_limit, 1, 24 * 60 * 60)?;
 
         let server = &self.server;
-        check_range("server.slots_bits", server.slots_bits, 12, 22)?;
+        check_range(
+            "server.slots_bits",
+            server.slots_bits,
+            12,
+            limits::SERVER_SLOTS_BITS,
+        )?;
         check_stack("server.stack", server.stack)?;
         for (key, name, known) in [
             ("server.page_tables", &server.page_tables, PAGE_TABLES),
@@ -773,8 +778,8 @@ path = "README.md"
     #[test]
     fn a_server_with_too_few_or_too_many_slots_is_refused() {
         let key = "server.slots_bits";
-        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 22");
-        assert_refused("slots_bits = 16", "slots_bits = 23", key, "not 12 to 22");
+        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 18");
+        assert_refused("slots_bits = 16", "slots_bits = 19", key, "not 12 to 18");
     }
 
     #[test]

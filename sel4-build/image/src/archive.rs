@@ -207,7 +207,10 @@ impl<'a> Image<'a> {
         require(main < system.components.len(), "main")?;
 
         let server = &system.server;
-        require((1..=31).contains(&server.slots_bits), "server.slots_bits")?;
+        require(
+            (1..=limits::SERVER_SLOTS_BITS).contains(&server.slots_bits),
+            "server.slots_bits",
+        )?;
         self.check_program(&server.program, server.stack_bytes.to_native())?;
 
         for component in system.components.iter() {
