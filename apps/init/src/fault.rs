@@ -5,7 +5,7 @@
 use core::fmt;
 
 use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, PRIVATE, STACK_TOP};
-use protocol::message::{Access, Explain, Explanation, FaultReason};
+use protocol::message::{Access, Explain, Explanation, FaultReason, PrivateExtent};
 use protocol::process::ActiveSpace;
 use sel4::Fault;
 
@@ -42,10 +42,10 @@ impl Report {
                     (false, true) => "store to",
                     (false, false) => "load from",
                 };
-                let cause = if PRIVATE.contains(&address) {
-                    Cause::Private(private_cause(process, address, write))
-                } else {
-                    explain(process, active, address, write, server)
+                let private = PRIVATE.contains(&address);
+                let cause = match private_cause(process, address, write) {
+                    Some(cause) if private => Cause::Private(cause),
+                    _ => explain(process, active, address, write, server),
                 };
                 Report {
                     address,
@@ -54,13 +54,15 @@ impl Report {
                     cause,
                 }
             }
-            Fault::UserException { ip, .. } | Fault::UnknownSyscall { ip, .. } => Report {
+            Fault::UserException { ip, .. }
+            | Fault::UnknownSyscall { ip, .. }
+            | Fault::CapFault { ip, .. } => Report {
                 address: ip,
                 fault,
                 kind: "",
                 cause: Cause::Unknown,
             },
-            _ => Report {
+            Fault::NullFault => Report {
                 address: 0,
                 fault,
                 kind: "",
@@ -89,29 +91,29 @@ fn explain(
     server.explain(question).map_or(Cause::Unknown, Cause::Vas)
 }
 
-/// Why an access to private memory failed.
-fn private_cause(process: &Process, address: u64, write: bool) -> &'static str {
-    let extent = process
-        .extents
+/// Why an access to private memory failed. `None` if it is there and allows the access: then
+/// the active space is not what it was.
+fn private_cause(process: &Process, address: u64, write: bool) -> Option<&'static str> {
+    let end = |extent: &PrivateExtent| extent.base + u64::from(extent.pages) * PAGE_BYTES;
+    let extents = &process.extents;
+    if let Some(extent) = extents
         .iter()
-        .find(|extent| address.wrapping_sub(extent.base) < u64::from(extent.pages) * PAGE_BYTES);
-    let stack = process
-        .extents
-        .iter()
-        .find(|extent| extent.base + u64::from(extent.pages) * PAGE_BYTES == STACK_TOP);
-    match extent {
-        Some(extent) if write && extent.access == Access::ReadOnly => "private memory, read-only",
-        Some(_) => "private memory, but not in the active space",
-        None if stack.is_some_and(|stack| {
-            (stack.base.saturating_sub(PAGE_BYTES)..stack.base).contains(&address)
-        }) =>
-        {
-            "the guard page of the stack: stack overflow"
-        }
-        None if address < PAGE_BYTES => "the null page",
-        None if address < IMAGE_BASE => "below the program, never mapped",
-        None => "private addresses, not mapped",
+        .find(|extent| (extent.base..end(extent)).contains(&address))
+    {
+        let read_only = write && extent.access == Access::ReadOnly;
+        return read_only.then_some("private memory, read-only");
     }
+    let stack = extents.iter().find(|extent| end(extent) == STACK_TOP);
+    let guard = stack.map_or(0..0, |stack| stack.base - PAGE_BYTES..stack.base);
+    Some(if guard.contains(&address) {
+        "the guard page of the stack: stack overflow"
+    } else if address < PAGE_BYTES {
+        "the null page"
+    } else if address < IMAGE_BASE {
+        "below the program, never mapped"
+    } else {
+        "private addresses, not mapped"
+    })
 }
 
 impl fmt::Display for Report {
@@ -131,11 +133,20 @@ impl fmt::Display for Report {
             Fault::UnknownSyscall { ip, number, .. } => {
                 return write!(out, "unknown system call {number} at instruction {ip:#x}");
             }
-            fault => return write!(out, "{fault:?}"),
+            Fault::CapFault { ip, address, .. } => {
+                return write!(out, "no capability {address:#x} at instruction {ip:#x}");
+            }
+            fault @ Fault::NullFault => return write!(out, "{fault:?}"),
         }
         match &self.cause {
             Cause::Private(reason) => out.write_str(reason),
             Cause::Unknown => out.write_str("no explanation"),
+            Cause::Vas(Explanation {
+                reason: FaultReason::Detached,
+                ..
+            }) => {
+                write!(out, "{}", FaultReason::Detached)
+            }
             Cause::Vas(Explanation {
                 vas,
                 segment,
