@@ -25,7 +25,7 @@ if ((${#missing[@]})); then
     elif sudo -n true 2>/dev/null; then
         as_root=(sudo -n)
     else
-        echo "error: please run: sudo ${install[*]}" >&2
+        echo "error: packages are missing; please run as root: ${install[*]}" >&2
         exit 1
     fi
     echo "prerequisites: ${missing[*]}" >&2

@@ -23,13 +23,10 @@ pub mod arena;
 #[cfg(feature = "fake")]
 #[allow(clippy::panic)]
 pub mod fake;
-pub mod kernel;
 pub mod policy;
 pub mod resources;
 pub mod server;
-pub mod slots;
-pub mod untyped;
 
-pub use kernel::{Kernel, KernelError, Object, Slot, TableLevel};
+pub use objects::{Kernel, KernelError, Object, Slot, TableLevel, kernel, slots, untyped};
 pub use policy::Policies;
 pub use server::{Answer, Configuration, Server, StartError};

@@ -13,7 +13,7 @@ extern crate alloc;
 
 mod console;
 mod fault;
-mod objects;
+mod memory;
 mod process;
 mod server;
 mod start;

@@ -9,12 +9,13 @@
 use alloc::vec::Vec;
 
 use image::{ArchivedProgram, ArchivedSegment, Image};
+use objects::{Block, SlotRange};
 use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
 use protocol::message::{Access, PrivateExtent, SessionId};
 use protocol::process::{ExitStatus, InitError, ProcessId};
 use sel4::{ObjectType, PrioProps, SLOT_BITS, UserContext, cap};
 
-use crate::objects::{Block, Maker, Objects, SlotRange};
+use crate::memory::{Maker, Objects, first};
 use crate::vspace;
 
 /// Registers that a thread starts with: `rip`, `rsp`, `rflags`; the others are 0.
@@ -160,7 +161,7 @@ impl Process {
     fn slot(&self, position: usize) -> u64 {
         self.slots
             .as_ref()
-            .map_or(0, |slots| slots.first + position as u64)
+            .map_or(0, |slots| first(slots) + position as u64)
     }
 
     /// The CNode, without guard.
@@ -216,9 +217,9 @@ impl Process {
         let cnode_bytes = 1 << (cnode_bits + SLOT_BITS);
         // The TCB, the smallest object, comes last and is counted as a page.
         let bytes = cnode_bytes + (new_pages + 2 + self.tables as u64) * PAGE_BYTES;
-        self.blocks = objects.blocks(bytes).ok_or(InitError::OutOfMemory)?;
-        let slots = objects.slots.allocate(3 + self.tables + layout.pages.len());
-        self.slots = Some(slots.ok_or(InitError::OutOfMemory)?);
+        self.blocks = objects.blocks(bytes).map_err(|_| InitError::OutOfMemory)?;
+        let slots = objects.slots(3 + self.tables + layout.pages.len());
+        self.slots = Some(slots.map_err(|_| InitError::OutOfMemory)?);
 
         let mut maker = Maker::new(self.blocks.iter());
         let result = (|| {
@@ -313,15 +314,10 @@ impl Process {
 
     /// Takes everything away. The caller has told the VAS server before.
     pub fn dismantle(&mut self, objects: &mut Objects) {
-        for block in self.blocks.drain(..) {
-            objects.revoke_and_release(block);
-        }
+        objects.release_blocks(self.blocks.drain(..));
+        // What did not come from the blocks is still there: caps of frames of the image.
         if let Some(slots) = self.slots.take() {
-            // What did not come from the blocks: caps of frames of the image.
-            for slot in slots.first..slots.first + slots.count as u64 {
-                objects.delete(slot);
-            }
-            objects.slots.release(slots);
+            objects.release_slots(slots);
         }
         self.extents.clear();
     }

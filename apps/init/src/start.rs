@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use image::Image;
+use objects::Slot;
 use protocol::address_map::PAGE_BYTES;
 use protocol::handle::Badge;
 use protocol::limits;
 use protocol::process::{InitError, ServerStartInfo, slot};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
 
-use crate::objects::Objects;
+use crate::memory::{Objects, first};
 use crate::process::{Layout, Process};
 use crate::server::Server;
 use crate::system::{SERVER, System, badge};
@@ -58,18 +59,15 @@ pub fn start(
     image_base: u64,
     image: Image<'static>,
 ) -> Result<System, Error> {
-    let mut objects = Objects::new(boot_info, image_base);
-    let servers = divide_memory(boot_info, &mut objects);
+    let (own, servers) = divide_memory(boot_info);
+    let mut objects = Objects::new(boot_info, image_base, &own);
     objects.open_window()?;
 
     let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
     let server_endpoint = objects.make_one(ObjectType::Endpoint, 0)?;
-    let control = objects
-        .slots
-        .allocate(2)
-        .ok_or(sel4::Error::NotEnoughMemory)?;
+    let control = first(&objects.slots(2)?);
     Objects::CNODE.mint(
-        control.first,
+        control,
         DEPTH,
         Objects::CNODE,
         server_endpoint,
@@ -79,10 +77,10 @@ pub fn start(
     )?;
     let process = start_server(image, &mut objects, &servers, server_endpoint, endpoint)?;
     let server = Server {
-        control: cap::Endpoint::from_bits(control.first),
+        control: cap::Endpoint::from_bits(control),
         cnode: process.cnode(),
         cnode_bits: image.system().server.slots_bits,
-        receive_slot: control.first + 1,
+        receive_slot: control + 1,
     };
     Ok(System {
         image,
@@ -94,31 +92,33 @@ pub fn start(
     })
 }
 
-/// Gives init its share of the untyped memory and returns the rest, largest first.
-fn divide_memory(boot_info: &BootInfo, objects: &mut Objects) -> Vec<(u64, u8)> {
-    let mut untypeds: Vec<(u64, u8)> = boot_info
+/// Untyped caps and the binary logarithms of their sizes in bytes, largest first.
+type Untypeds = Vec<(Slot, u8)>;
+
+/// The untyped memory in two parts: init's share and the server's.
+fn divide_memory(boot_info: &BootInfo) -> (Untypeds, Untypeds) {
+    let mut untypeds: Untypeds = boot_info
         .untyped_list()
         .filter(|untyped| !untyped.is_device && untyped.size_bits >= SMALLEST_BITS)
-        .map(|untyped| (untyped.slot, untyped.size_bits))
+        .map(|untyped| (Slot(untyped.slot as u32), untyped.size_bits))
         .collect();
     untypeds.sort_by_key(|&(slot, bits)| (core::cmp::Reverse(bits), slot));
     let mut share = untypeds.iter().map(|&(_, bits)| 1u64 << bits).sum::<u64>() / SHARE;
-    untypeds.retain(|&(slot, bits)| {
+    let (own, mut servers): (Untypeds, Untypeds) = untypeds.into_iter().partition(|&(_, bits)| {
         let kept = 1 << bits <= share;
         if kept {
             share -= 1 << bits;
-            objects.add(slot, bits);
         }
-        !kept
+        kept
     });
-    untypeds.truncate(limits::UNTYPEDS);
-    untypeds
+    servers.truncate(limits::UNTYPEDS);
+    (own, servers)
 }
 
 fn start_server(
     image: Image<'static>,
     objects: &mut Objects,
-    untypeds: &[(u64, u8)],
+    untypeds: &[(Slot, u8)],
     endpoint: u64,
     fault_endpoint: cap::Endpoint,
 ) -> Result<Process, Error> {
@@ -178,7 +178,7 @@ fn start_server(
     give(info.endpoint, endpoint)?;
     give(info.asid_control, sel4::init_slot::ASID_CONTROL)?;
     for (to, &(from, _)) in (info.first_untyped..).zip(untypeds) {
-        cnode.move_(to, cnode_bits, Objects::CNODE, from, DEPTH)?;
+        cnode.move_(to, cnode_bits, Objects::CNODE, from.0.into(), DEPTH)?;
     }
     process.start(
         description.program.entry.to_native(),

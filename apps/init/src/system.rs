@@ -19,7 +19,7 @@ use sel4::{CapRights, Fault, MessageInfo, cap};
 
 use crate::console;
 use crate::fault::Report;
-use crate::objects::Objects;
+use crate::memory::{Objects, first};
 use crate::process::{Layout, Process};
 use crate::server::Server;
 
@@ -351,14 +351,10 @@ impl System {
             self.processes.retain(|process| process.id != child);
             return Ok(Some(status));
         }
-        let reply = self
-            .objects
-            .slots
-            .allocate(1)
-            .ok_or(InitError::OutOfMemory)?;
-        let saved = Objects::CNODE.save_caller(reply.first, DEPTH);
+        let reply = self.objects.slots(1).map_err(|_| InitError::OutOfMemory)?;
+        let saved = Objects::CNODE.save_caller(first(&reply), DEPTH);
         if saved.is_err() {
-            self.objects.slots.release(reply);
+            self.objects.release_slots(reply);
             return Err(InitError::OutOfMemory);
         }
         if let Some(process) = self.find(child) {
@@ -428,8 +424,7 @@ impl System {
         {
             child.parent = None;
             if let Some(reply) = child.waiter.take() {
-                self.objects.delete(reply.first);
-                self.objects.slots.release(reply);
+                self.objects.release_slots(reply);
             }
         }
 
@@ -440,8 +435,8 @@ impl System {
                 let length = wire::encode(&status, &mut words).unwrap_or(0);
                 let registers = sel4::write_message(&words[..length]);
                 let info = MessageInfo::new(0, 0, 0, length as u64);
-                sel4::send(cap::Endpoint::from_bits(reply.first), info, registers);
-                self.objects.slots.release(reply);
+                sel4::send(cap::Endpoint::from_bits(first(&reply)), info, registers);
+                self.objects.release_slots(reply);
             }
             // The first process is asked for by init itself.
             None if process.parent.is_some() || process.id == ProcessId(FIRST_PROCESS) => {

@@ -183,3 +183,83 @@ fn find<'a>(metadata: &'a Metadata, source: &Source) -> Result<&'a PackageId, Mi
     }
     Ok(&package.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Program;
+    use protocol::address_map::{IMAGE_BASE, STACK_TOP};
+
+    fn source(path: Option<&std::path::Path>, package: &str, binary: &str) -> Source {
+        Source {
+            path: path.map(Into::into),
+            package: package.into(),
+            binary: binary.into(),
+            features: BTreeSet::new(),
+        }
+    }
+
+    /// A package that is not in this tree, and has the binary `lone`.
+    fn outside() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        let manifest = "[package]\nname = \"outside\"\nedition = \"2024\"\n\
+                        [features]\nmore = []\n\
+                        [[bin]]\nname = \"lone\"\npath = \"src/main.rs\"\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        let program = "#![no_std]\n#![no_main]\n\
+                       #[panic_handler]\n\
+                       fn panic(_: &core::panic::PanicInfo) -> ! { loop {} }\n\
+                       #[unsafe(no_mangle)]\n\
+                       extern \"C\" fn _start() -> ! { loop {} }\n";
+        std::fs::write(folder.path().join("src/main.rs"), program).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_package_outside_this_tree_becomes_a_static_program_at_the_image_base() {
+        let folder = outside();
+        let tree = Tree {
+            root: "/no/such/tree".into(),
+            target: folder.path().join("target"),
+        };
+        let source = source(Some(folder.path()), "outside", "lone");
+        let mut packages = Packages::new(&tree);
+        packages.add(&source).unwrap();
+        let executables = packages.build(&[source.clone()].into()).unwrap();
+        let file = std::fs::read(&executables[&source]).unwrap();
+        let program = Program::parse(&file, IMAGE_BASE..STACK_TOP).unwrap();
+        assert_eq!(program.segments[0].address, IMAGE_BASE);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_its_key() {
+        let folder = outside();
+        let tree = Tree {
+            root: folder.path().into(),
+            target: folder.path().join("target"),
+        };
+        let mut packages = Packages::new(&tree);
+        assert!(packages.add(&source(None, "outside", "lone")).is_ok());
+
+        let missing = packages.add(&source(None, "inside", "lone")).unwrap_err();
+        assert_eq!(missing.key, "package");
+        assert_eq!(missing.reason, "there is no package `inside`");
+
+        let missing = packages.add(&source(None, "outside", "two")).unwrap_err();
+        assert_eq!(missing.key, "binary");
+        assert!(missing.reason.contains("only `lone`"), "{missing:?}");
+
+        let mut featured = source(None, "outside", "lone");
+        featured.features.insert("more".into());
+        assert!(packages.add(&featured).is_ok());
+        featured.features.insert("less".into());
+        let missing = packages.add(&featured).unwrap_err();
+        assert_eq!(missing.key, "features");
+        assert!(missing.reason.contains("no feature `less`"), "{missing:?}");
+
+        let nowhere = folder.path().join("nowhere");
+        let missing = packages.add(&source(Some(&nowhere), "outside", "lone"));
+        assert_eq!(missing.unwrap_err().key, "path");
+    }
+}

@@ -33,6 +33,7 @@ pub struct Console {
     line: Vec<u8>,
     last: VecDeque<String>,
     tests: Count,
+    failures: Vec<String>,
     verdict: Option<bool>,
 }
 
@@ -86,6 +87,11 @@ impl Console {
         self.tests
     }
 
+    /// What was said of the tests that failed.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
     /// The last lines.
     pub fn last_lines(&self) -> Vec<String> {
         let unfinished = (!self.line.is_empty()).then(|| text(&self.line));
@@ -101,7 +107,10 @@ impl Console {
         let line = text(&std::mem::take(&mut self.line));
         match test_verdict(&line) {
             Some(true) => self.tests.passed += 1,
-            Some(false) => self.tests.failed += 1,
+            Some(false) => {
+                self.tests.failed += 1;
+                self.failures.push(line.clone());
+            }
             None => {}
         }
         if self.last.len() == LAST_LINES {
@@ -197,6 +206,11 @@ mod tests {
             failed: 2,
         };
         assert_eq!(console.tests(), expected);
+        let failures = [
+            "test three ... FAILED",
+            "test four ... FAILED: it broke ... ok",
+        ];
+        assert_eq!(console.failures(), failures);
     }
 
     #[test]

@@ -528,6 +528,8 @@ fn check_choice(key: &str, value: &str, choices: &[&str]) -> Result<(), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vas_server::fake::Fake;
+    use vas_server::policy;
 
     /// A good description; `change` may spoil it.
     fn description(change: impl Fn(String) -> String) -> String {
@@ -596,6 +598,24 @@ path = "README.md"
         assert_eq!(writer.stack, Bytes(64 << 10));
         assert!(writer.may_spawn && !system.components[1].may_spawn);
         assert_eq!(system.components[1].stack, Bytes(128 << 10));
+    }
+
+    #[test]
+    fn the_descriptions_of_this_tree_are_accepted() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systems");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                let system = System::load(&path, Path::new("/")).unwrap();
+                assert_eq!(path.file_stem().unwrap(), system.name.as_str());
+                names.push(system.name);
+            }
+        }
+        assert!(names.iter().any(|name| name == "demo"), "{names:?}");
     }
 
     #[test]
@@ -760,6 +780,14 @@ path = "README.md"
             "server.page_size",
             "`tiny` is unknown",
         );
+    }
+
+    #[test]
+    fn the_policies_are_those_of_the_server() {
+        let tables = policy::page_tables::policies::<Fake>();
+        assert_eq!(tables.map(|(name, _)| name), PAGE_TABLES);
+        let sizes = policy::page_size::POLICIES;
+        assert_eq!(sizes.map(|(name, _)| name), PAGE_SIZES);
     }
 
     #[test]

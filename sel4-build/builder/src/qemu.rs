@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use image::power::{EXIT_FAIL, EXIT_PASS, EXIT_PORT, qemu_status};
 
-use crate::console::{Console, Count};
+use crate::console::Console;
 use crate::description::Bytes;
 use crate::watch::{self, End, Limits};
 
@@ -67,14 +67,14 @@ impl Machine {
         command
     }
 
-    /// Boots a system, shows what it prints, and says what became of it and of its tests.
+    /// Boots a system, shows what it prints, and says what became of it and what it printed.
     pub fn run(
         &self,
         kernel: &Path,
         image: &Path,
         time_limit: Duration,
         out: &mut dyn Write,
-    ) -> anyhow::Result<(Outcome, Count)> {
+    ) -> anyhow::Result<(Outcome, Console)> {
         // One who is debugging has time.
         let limits = (!self.gdb).then_some(Limits {
             silence: SILENCE,
@@ -86,7 +86,7 @@ impl Machine {
             Some(is_noise),
             out,
         )?;
-        Ok((judge(end, &console), console.tests()))
+        Ok((judge(end, &console), console))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::console::Count;
+use crate::console::{Console, Count};
 use crate::qemu::{Machine, Outcome};
 use crate::system::{self, Changes};
 use crate::tree::{Tree, cargo};
@@ -41,6 +41,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<Verdict> {
     let mut total = Count::default();
+    let mut failures = Vec::new();
     let mut command = Command::new(cargo());
     command
         .args(["test", "--no-fail-fast"])
@@ -56,7 +57,8 @@ pub fn run(
         End::TooLong(limit) => Some(format!("not ended within {} s", limit.as_secs())),
     };
     if let Some(reason) = reason {
-        eprintln!("host tests failed: {reason}");
+        failures.extend_from_slice(console.failures());
+        failures.push(format!("host tests: {reason}"));
         // What fails before any test does, is a failure too.
         count.failed = count.failed.max(1);
     }
@@ -68,10 +70,11 @@ pub fn run(
             let time_limit = built.system.time_limit();
             machine(&built).run(&built.kernel.image, &built.image, time_limit, out)
         });
-        let (outcome, mut count) = match outcome {
+        let (outcome, console) = match outcome {
             Ok(result) => result,
-            Err(error) => (Outcome::Failed(format!("{error:#}")), Count::default()),
+            Err(error) => (Outcome::Failed(format!("{error:#}")), Console::default()),
         };
+        let mut count = console.tests();
         let outcome = match outcome {
             Outcome::Interrupted => return Ok(Verdict::Interrupted),
             Outcome::Passed if TESTING.contains(name) && count.passed == 0 => {
@@ -81,13 +84,20 @@ pub fn run(
         };
         match outcome {
             Outcome::Failed(reason) => {
-                eprintln!("system `{name}` failed: {reason}");
+                failures.extend_from_slice(console.failures());
+                failures.push(format!("system `{name}`: {reason}"));
                 count.failed = count.failed.max(1);
             }
             _ if WHOLE.contains(name) => count.passed += 1,
             _ => {}
         }
         total += count;
+    }
+    if !failures.is_empty() {
+        eprintln!("what failed:");
+    }
+    for failure in failures {
+        eprintln!("    {failure}");
     }
     Ok(Verdict::Counted(total))
 }
