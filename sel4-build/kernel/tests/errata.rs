@@ -10,7 +10,7 @@ use kernel::{Config, Kernel, Series, build};
 
 /// The errata that a root task can try, by the names of their patches, and whether the
 /// kernel halts where they are missing.
-const CASES: [(&str, bool); 9] = [
+const CASES: [(&str, bool); 11] = [
     ("01-frame-cap-unmap", false),
     ("02-ipc-buffer-alignment", false),
     ("03-pdpt-cap-copy", true),
@@ -20,6 +20,8 @@ const CASES: [(&str, bool); 9] = [
     ("08-remap-flush", false),
     ("09-ipc-buffer-range", false),
     ("10-segment-base-leak", false),
+    ("13-asid-loss", false),
+    ("14-set-space-root", false),
 ];
 const DONE: &str = "errata: done";
 /// How long a guest may take. It takes a few seconds on an idle machine.
