@@ -2,6 +2,8 @@
 
 //! Switching: the thread's own kernel invocation, without the server.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use protocol::process::{ActiveSpace, slot};
 use protocol::{AttachmentId, Error};
 use sel4::cap;
@@ -29,30 +31,49 @@ impl Space {
     }
 }
 
+/// Whether the kernel was found to have no invocation `Switch`.
+static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
+
 /// Makes the calling thread run in `space` and returns the space that was active before.
 ///
 /// Registers, the stack and all private memory stay as they are; the memory of the VAS that
-/// was left cannot be reached any longer.
+/// was left cannot be reached any longer. One kernel invocation: `Switch` of the root cap on
+/// the extended kernel, `TCB_SetSpace` of the own thread on the stock kernel.
 ///
 /// # Errors
 /// [`Error::StaleAttachment`] if the root cap is gone; the thread is where it was.
+#[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
     let before = Space::current();
-    // SetSpace looks the new root up first and changes nothing on an error. The word is
-    // written before the switch so that a fault right after it is explained by the new space.
+    // Either invocation looks the new root up first and changes nothing on an error. The word
+    // is written before it so that a fault right after it is explained by the new space.
     sel4::set_user_data(space.0.word());
-    let tcb = cap::Tcb::from_bits(slot::TCB);
-    let cspace = cap::CNode::from_bits(slot::CNODE);
     let root = cap::PML4::from_bits(space.0.root.into());
-    match tcb.set_space(slot::FAULT, cspace, 0, root, 0) {
-        Ok(()) => {
-            // seL4 5.0.0 loads the new root only when it next schedules the thread.
-            sel4::yield_now();
-            Ok(before)
-        }
+    let result = if WITHOUT_SWITCH.load(Relaxed) {
+        set_space(root)
+    } else {
+        root.switch().or_else(|error| other_way(error, root))
+    };
+    match result {
+        Ok(()) => Ok(before),
         Err(_) => {
             sel4::set_user_data(before.0.word());
             Err(Error::StaleAttachment)
         }
     }
+}
+
+#[cold]
+fn other_way(error: sel4::Error, root: cap::PML4) -> Result<(), sel4::Error> {
+    if error != sel4::Error::IllegalOperation {
+        return Err(error);
+    }
+    WITHOUT_SWITCH.store(true, Relaxed);
+    set_space(root)
+}
+
+fn set_space(root: cap::PML4) -> Result<(), sel4::Error> {
+    let thread = cap::Tcb::from_bits(slot::TCB);
+    let cspace = cap::CNode::from_bits(slot::CNODE);
+    thread.set_space(slot::FAULT, cspace, 0, root, 0)
 }

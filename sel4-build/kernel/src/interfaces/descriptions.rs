@@ -23,7 +23,7 @@ pub(super) fn method(id: &str) -> Option<&'static str> {
         "TCBSetIPCBuffer" => "Gives a thread another IPC buffer.",
         "TCBSetSpace" => {
             "Sets a thread's fault endpoint, root CNode and root page table. A thread that does \
-             this to itself runs in the new address space only when it is next scheduled."
+             this to itself runs in the new address space at once."
         }
         "TCBSuspend" => "Stops a thread. What it waited for is forgotten.",
         "TCBResume" => "Lets a stopped thread run.",
@@ -58,6 +58,13 @@ pub(super) fn method(id: &str) -> Option<&'static str> {
         "IRQSetIRQHandler" => "Sets the notification that the interrupt signals.",
         "IRQClearIRQHandler" => "Undoes the setting of the notification.",
         "DomainSetSet" => "Moves a thread to another scheduling domain.",
+        "X64PML4Switch" => {
+            "Makes the calling thread run in this address space from its next instruction. To the \
+             one it runs in, nothing happens. Refused with `InvalidCapability` if no \
+             address-space identifier names the root, and with `RevokeFirst` if the thread holds \
+             the last cap to the root that it would leave. Without message words it takes a fast \
+             path. Only the extended kernel has it; others answer `IllegalOperation`."
+        }
         "X86PDPTMap" => "Enters a PDPT in a root table (PML4).",
         "X86PDPTUnmap" => "Takes a PDPT out of its root table.",
         "X86PageDirectoryMap" => "Enters a page directory in the PDPT at that address.",

@@ -9,6 +9,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 // Capabilities that the root task is born with (libsel4, `bootinfo_types.h`).
+pub const INIT_THREAD: u64 = 1;
 pub const CNODE: u64 = 2;
 pub const VSPACE: u64 = 3;
 pub const ASID_CONTROL: u64 = 5;
@@ -54,6 +55,7 @@ pub const PAGE_DIRECTORY: u64 = 11;
 
 // Errors (libsel4, `errors.h`).
 pub const INVALID_ARGUMENT: u64 = 1;
+pub const INVALID_CAPABILITY: u64 = 2;
 pub const ILLEGAL_OPERATION: u64 = 3;
 pub const RANGE_ERROR: u64 = 4;
 pub const ALIGNMENT_ERROR: u64 = 5;
