@@ -99,17 +99,30 @@ fn main() {
     for root in [switch_only, copied] {
         let seen = [
             map_table(table, PDPT_MAP, 2 * BASE, root),
-            map_table(make(PAGE_DIRECTORY), PAGE_DIRECTORY_MAP, BASE + (1 << 30), root),
+            map_table(
+                make(PAGE_DIRECTORY),
+                PAGE_DIRECTORY_MAP,
+                BASE + (1 << 30),
+                root,
+            ),
             map_table(make(PAGE_TABLE), PAGE_TABLE_MAP, BASE + (1 << 21), root),
             map(frame, BASE + 0x1000, root),
             invoke(other_page, PAGE_REMAP, &[READ_ONLY, 0], &[root]),
         ];
-        check("nothing is mapped through it", seen == [INVALID_CAPABILITY; 5], &seen);
+        check(
+            "nothing is mapped through it",
+            seen == [INVALID_CAPABILITY; 5],
+            &seen,
+        );
     }
 
     let bare = make(PML4);
     let seen = (switch(bare), switch_slowly(bare));
-    check("no ASID", seen == (INVALID_CAPABILITY, INVALID_CAPABILITY), &seen);
+    check(
+        "no ASID",
+        seen == (INVALID_CAPABILITY, INVALID_CAPABILITY),
+        &seen,
+    );
     let seen = invoke(other, PDPT_MAP, &[], &[]);
     check("another label", seen == ILLEGAL_OPERATION, &seen);
 
@@ -126,7 +139,12 @@ fn main() {
     delete(moved);
     let seen = (switch(VSPACE), switch_slowly(VSPACE));
     check("the last cap", seen == (REVOKE_FIRST, REVOKE_FIRST), &seen);
-    must(invoke(INIT_THREAD, TCB_SET_SPACE, &[0, 0, 0], &[CNODE, VSPACE]));
+    must(invoke(
+        INIT_THREAD,
+        TCB_SET_SPACE,
+        &[0, 0, 0],
+        &[CNODE, VSPACE],
+    ));
     let seen = here();
     check("back", seen == 1, &seen);
 
@@ -134,20 +152,32 @@ fn main() {
     let wait = make(ENDPOINT);
     server.start(answer, wait, 0);
     yield_now();
-    say!("instructions: two IPC, {}", count(|| {
-        system_call(-1, wait, 0, [0; 4]);
-    }));
-    say!("instructions: two switches, {}", count(|| {
-        switch(other);
-        switch(VSPACE);
-    }));
-    say!("instructions: two slow switches, {}", count(|| {
-        switch_slowly(other);
-        switch_slowly(VSPACE);
-    }));
-    say!("instructions: refused, {}", count(|| {
-        invoke(other, PDPT_MAP, &[], &[]);
-    }));
+    say!(
+        "instructions: two IPC, {}",
+        count(|| {
+            system_call(-1, wait, 0, [0; 4]);
+        })
+    );
+    say!(
+        "instructions: two switches, {}",
+        count(|| {
+            switch(other);
+            switch(VSPACE);
+        })
+    );
+    say!(
+        "instructions: two slow switches, {}",
+        count(|| {
+            switch_slowly(other);
+            switch_slowly(VSPACE);
+        })
+    );
+    say!(
+        "instructions: refused, {}",
+        count(|| {
+            invoke(other, PDPT_MAP, &[], &[]);
+        })
+    );
     say!("instructions: yield, {}", count(yield_now));
     say!("switch: done");
 }
