@@ -32,8 +32,9 @@ mod slots;
 mod switch;
 
 use protocol::message::{
-    SegAlloc, SegAttach, SegDetach, SegEntry, SegFind, SegFree, SegList, ServerStat, Statistics,
-    VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+    SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree,
+    SegList, ServerStat, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind,
+    VasList,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
@@ -193,7 +194,9 @@ pub fn vas_delete(vas: &Vas) -> Result<(), Error> {
 }
 
 /// Makes a segment of `size` bytes (rounded up to whole pages) at address `base`. Its memory
-/// is reserved and zeroed now.
+/// is reserved and zeroed now. A base in [`GLOBAL`](protocol::address_map::GLOBAL) makes a
+/// segment for VASes, one in [`LOCAL`](protocol::address_map::LOCAL) a segment for single
+/// attachments.
 ///
 /// # Errors
 /// [`Error::InvalidName`], [`Error::NameExists`], [`Error::ZeroSize`], [`Error::Unaligned`],
@@ -206,6 +209,34 @@ pub fn seg_alloc(
     page_size: Option<PageSize>,
     mode: Mode,
 ) -> Result<Segment, Error> {
+    seg_alloc_with(name, base, size, page_size, mode, false)
+}
+
+/// Makes a segment as [`seg_alloc`] does, which takes the root-table slots (512 GiB each) that
+/// it lies in for itself: in a VAS that has it, no other segment can lie there. In return its
+/// page tables are made once, and attaching it to a VAS costs one entry a slot, whatever its
+/// size (the paper's cached translations, section 4.1).
+///
+/// # Errors
+/// As [`seg_alloc`], and [`Error::OutOfAsids`].
+pub fn seg_alloc_own_slots(
+    name: &str,
+    base: u64,
+    size: u64,
+    page_size: Option<PageSize>,
+    mode: Mode,
+) -> Result<Segment, Error> {
+    seg_alloc_with(name, base, size, page_size, mode, true)
+}
+
+fn seg_alloc_with(
+    name: &str,
+    base: u64,
+    size: u64,
+    page_size: Option<PageSize>,
+    mode: Mode,
+    own_slots: bool,
+) -> Result<Segment, Error> {
     let slot = Slot::new()?;
     let name = Name::new(name)?;
     let granted = rpc::receive(
@@ -214,6 +245,7 @@ pub fn seg_alloc(
             base,
             size,
             page_size,
+            own_slots,
             mode,
         },
         &[],
@@ -262,8 +294,8 @@ impl Segment {
 ///
 /// # Errors
 /// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::AlreadyAttached`],
-/// [`Error::Overlap`], [`Error::OutOfMemory`], [`Error::OutOfSlots`],
-/// [`Error::LimitReached`].
+/// [`Error::OutOfRange`] for a segment for single attachments, [`Error::Overlap`],
+/// [`Error::OutOfMemory`], [`Error::OutOfSlots`], [`Error::LimitReached`].
 pub fn seg_attach(vas: &Vas, segment: &Segment, access: Access) -> Result<(), Error> {
     rpc::call(&SegAttach { access }, &[&vas.slot, &segment.slot])
 }
@@ -276,11 +308,38 @@ pub fn seg_detach(vas: &Vas, segment: &Segment) -> Result<(), Error> {
     rpc::call(&SegDetach, &[&vas.slot, &segment.slot])
 }
 
+/// Adds a segment to one attachment of this process; nobody else sees it (the paper's
+/// `seg_attach(vh, ..)`). Its addresses are in [`LOCAL`](protocol::address_map::LOCAL). What
+/// the attachment may not write, it may not write there either.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::StaleAttachment`],
+/// [`Error::AlreadyAttached`], [`Error::OutOfRange`] for a segment for VASes,
+/// [`Error::Overlap`], [`Error::OutOfMemory`], [`Error::OutOfSlots`],
+/// [`Error::LimitReached`].
+pub fn seg_attach_local(
+    attachment: &Attachment,
+    segment: &Segment,
+    access: Access,
+) -> Result<(), Error> {
+    let attachment = attachment.id;
+    rpc::call(&SegAttachLocal { attachment, access }, &[&segment.slot])
+}
+
+/// Takes a segment out of one attachment of this process.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::StaleAttachment`], [`Error::NotAttached`].
+pub fn seg_detach_local(attachment: &Attachment, segment: &Segment) -> Result<(), Error> {
+    let attachment = attachment.id;
+    rpc::call(&SegDetachLocal { attachment }, &[&segment.slot])
+}
+
 /// Frees a segment and its memory.
 ///
 /// # Errors
 /// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::InUse`] while it is in any
-/// VAS.
+/// VAS or attachment.
 pub fn seg_free(segment: &Segment) -> Result<(), Error> {
     rpc::call(&SegFree, &[&segment.slot])
 }

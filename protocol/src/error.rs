@@ -118,6 +118,8 @@ pub enum Limit {
     SegmentsPerVas,
     /// [`limits::PRIVATE_EXTENTS`](crate::limits::PRIVATE_EXTENTS)
     PrivateExtents,
+    /// [`limits::SEGMENTS_PER_ATTACHMENT`](crate::limits::SEGMENTS_PER_ATTACHMENT)
+    SegmentsPerAttachment,
 }
 
 impl Error {

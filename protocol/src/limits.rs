@@ -19,6 +19,8 @@ pub const SEGMENTS: usize = 1024;
 pub const ATTACHMENTS: usize = 1024;
 /// Segments in one VAS.
 pub const SEGMENTS_PER_VAS: usize = 256;
+/// Segments of one attachment alone.
+pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
 /// Groups a principal belongs to.
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see

@@ -72,6 +72,10 @@ operations! {
     SegFree = 20 => ();
     /// [`SegList`]
     SegList = 21 => SegPage;
+    /// [`SegAttachLocal`]
+    SegAttachLocal = 22 => ();
+    /// [`SegDetachLocal`]
+    SegDetachLocal = 23 => ();
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`SessionCreate`]
@@ -243,13 +247,19 @@ pub struct VasList {
 pub struct SegAlloc {
     /// Must not be taken.
     pub name: Name,
-    /// First address; a multiple of the page size within
-    /// [`address_map::GLOBAL`](crate::address_map::GLOBAL).
+    /// First address; a multiple of the page size. Within
+    /// [`address_map::GLOBAL`](crate::address_map::GLOBAL) if it is for VASes, within
+    /// [`address_map::LOCAL`](crate::address_map::LOCAL) if it is for single attachments.
     pub base: u64,
     /// Bytes; rounded up to whole pages.
     pub size: u64,
     /// `None`: the server's page-size policy decides.
     pub page_size: Option<PageSize>,
+    /// Whether it takes the root-table slots (512 GiB each) that it lies in for itself.
+    /// Nothing else fits into them in a VAS that has it; where tables are shared, it keeps its
+    /// own, so that to attach it costs one entry a slot (paper section 4.1, cached
+    /// translations).
+    pub own_slots: bool,
     /// Who may find it, and what the handle then allows.
     pub mode: Mode,
 }
@@ -273,7 +283,24 @@ pub struct SegAttach {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegDetach;
 
-/// Frees a segment that is in no VAS, and its memory. Caps: the segment.
+/// Adds a segment to one attachment of this session, and to no other (the paper's
+/// `seg_attach(vh, ..)`). Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegAttachLocal {
+    /// The attachment.
+    pub attachment: AttachmentId,
+    /// The most that the segment may be used for there.
+    pub access: Access,
+}
+
+/// Takes a segment out of one attachment of this session. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegDetachLocal {
+    /// The attachment.
+    pub attachment: AttachmentId,
+}
+
+/// Frees a segment that is in no VAS and in no attachment, and its memory. Caps: the segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegFree;
 
@@ -352,7 +379,7 @@ pub struct SegEntry {
     pub size: u64,
     /// Its pages.
     pub page_size: PageSize,
-    /// VASes it is in.
+    /// VASes it is in, and single attachments.
     pub vases: u32,
 }
 
@@ -402,9 +429,18 @@ pub struct PrivateExtent {
     pub access: Access,
 }
 
-/// A process begins (init only). The reply carries the session cap. Afterwards init copies
-/// the caps of the private frames, in order of address, into the server's CNode from
-/// [`SessionCreated::first_slot`] on.
+/// What the server needs of the private memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PrivateForm {
+    /// The caps of its frames, in order of address.
+    Frames,
+    /// A copy of the cap of the PDPT that maps it.
+    Table,
+}
+
+/// A process begins (init only). The reply carries the session cap. If the process has
+/// private memory, init afterwards puts caps into the server's CNode, from
+/// [`SessionCreated::first_slot`] on, in the form that the reply asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCreate {
     /// Who the process is.
@@ -418,7 +454,9 @@ pub struct SessionCreate {
 pub struct SessionCreated {
     /// Names the session between init and the server.
     pub session: SessionId,
-    /// Slot of the server's CNode for the first private frame.
+    /// What the server needs of the private memory.
+    pub private: PrivateForm,
+    /// Slot of the server's CNode for the first cap of it.
     pub first_slot: u64,
 }
 

@@ -71,8 +71,8 @@ pub struct ServerStartInfo {
     pub first_untyped: u64,
     /// Binary logarithms of their sizes in bytes, in order of slot.
     pub untyped_bits: heapless::Vec<u8, { limits::UNTYPEDS }>,
-    /// The policies of the system description, by name.
-    pub page_tables: Name,
+    /// How page tables are kept, by name; `None`: the server goes by what the kernel offers.
+    pub page_tables: Option<Name>,
     /// The page size of segments that do not ask for one.
     pub page_size: Name,
 }

@@ -64,6 +64,7 @@ mod tests {
             base: 1 << 39,
             size: 1 << 30,
             page_size: Some(PageSize::Large),
+            own_slots: false,
             mode: Mode(0o640),
         };
         let mut words = [0; WORDS];

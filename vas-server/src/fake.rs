@@ -5,7 +5,8 @@
 //! It knows capabilities and what they were derived from, untyped memory, page tables,
 //! address-space identifiers and the contents of memory, and does with them what seL4
 //! 5.0.0 does (with the errata of this project: deleting a frame cap always ends its
-//! mapping). [`Fake::check`] asserts the safety rule of the whole design: nothing is mapped
+//! mapping), or the extended kernel: a copy of a mapped PDPT is an attachment of it, and
+//! roots can be switch-only. [`Fake::check`] asserts the safety rule of the whole design: nothing is mapped
 //! whose cap is gone. Any call can be made to fail, so that tests see what is left behind.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::kernel::{ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BIT
 mod error {
     use crate::kernel::KernelError;
 
+    pub const INVALID_ARGUMENT: KernelError = KernelError(1);
     pub const INVALID_CAPABILITY: KernelError = KernelError(2);
     pub const ILLEGAL_OPERATION: KernelError = KernelError(3);
     pub const RANGE: KernelError = KernelError(4);
@@ -31,7 +33,7 @@ mod error {
 }
 
 /// What a call answers that was made to fail.
-pub const INJECTED: KernelError = KernelError(1);
+pub const INJECTED: KernelError = KernelError(0xff);
 /// Pools of address-space identifiers that the kernel has left for the server.
 const POOLS: u32 = 7;
 /// Objects that one retype makes at most; not the constant that the server goes by.
@@ -74,11 +76,21 @@ enum What {
     Pml4 {
         base: u64,
         asid: Option<Asid>,
+        switch_only: bool,
     },
     Table {
         base: u64,
         level: TableLevel,
         mapped: Option<(Asid, u64)>,
+    },
+    /// A PDPT whose home is elsewhere.
+    Attachment {
+        base: u64,
+        /// Its address there.
+        address: u64,
+        access: Access,
+        /// The root that it is mapped in.
+        mapped: Option<Asid>,
     },
     Frame {
         base: u64,
@@ -96,6 +108,7 @@ impl What {
             What::AsidPool { base, .. }
             | What::Pml4 { base, .. }
             | What::Table { base, .. }
+            | What::Attachment { base, .. }
             | What::Frame { base, .. } => Some(base),
         }
     }
@@ -121,8 +134,15 @@ struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     target: u64,
-    /// `None`: a table.
-    frame: Option<(PageSize, Access)>,
+    kind: EntryKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EntryKind {
+    Table,
+    /// In a root: a PDPT whose home is in another.
+    Attachment(Access),
+    Frame(PageSize, Access),
 }
 
 /// The model.
@@ -143,6 +163,7 @@ pub struct Fake {
     next_base: u64,
     calls: u32,
     fail_at: Option<u32>,
+    extended: bool,
 }
 
 impl Fake {
@@ -170,6 +191,7 @@ impl Fake {
             next_base: 0,
             calls: 0,
             fail_at: None,
+            extended: false,
         };
         let endpoint = What::Endpoint { badge: None };
         fake.add(endpoint, None, true, Some(Self::ENDPOINT));
@@ -179,6 +201,13 @@ impl Fake {
             fake.untypeds.push((slot, bits));
         }
         fake
+    }
+
+    /// The same machine with the extended kernel.
+    #[must_use]
+    pub const fn extended(mut self) -> Self {
+        self.extended = true;
+        self
     }
 
     /// Slots that the server may use.
@@ -232,16 +261,81 @@ impl Fake {
 
     /// A frame that init makes for a process.
     pub fn private_frame(&mut self) -> Held {
-        let untyped = self.add_untyped(PageSize::Small.bits(), None);
-        let base = self.base_of_untyped(untyped);
-        self.add_object(base, Object::Frame(PageSize::Small));
-        let frame = What::Frame {
+        let frame = Object::Frame(PageSize::Small);
+        self.others_object(frame, |base| What::Frame {
             base,
             size: PageSize::Small,
             access: Access::ReadWrite,
             mapped: None,
-        };
-        Held(self.add(frame, Some(untyped), true, None))
+        })
+    }
+
+    /// The root and the PDPT of a process, in which init maps its private pages; and the
+    /// frames of those. The caps of tables below are not to be had.
+    pub fn private_table(&mut self, pages: &[(u64, Access)]) -> (Held, Held, Vec<Held>) {
+        // Never that of another.
+        let asid = POOLS * ASIDS_PER_POOL + self.next_cap;
+        let root = self.others_object(Object::Pml4, |base| What::Pml4 {
+            base,
+            asid: Some(asid),
+            switch_only: false,
+        });
+        let root_base = self.base_of(root);
+        self.roots.insert(asid, root_base);
+        let mut pdpt = None;
+        let mut frames = Vec::new();
+        for &(address, access) in pages {
+            for level in [
+                TableLevel::Pdpt,
+                TableLevel::PageDirectory,
+                TableLevel::PageTable,
+            ] {
+                let address = address >> level.span_bits() << level.span_bits();
+                let Ok(place) = self.entry(root_base, address, depth_of(level)) else {
+                    continue;
+                };
+                if self.entries.contains_key(&place) {
+                    continue;
+                }
+                let table = self.others_object(Object::Table(level), |base| What::Table {
+                    base,
+                    level,
+                    mapped: Some((asid, address)),
+                });
+                let target = self.base_of(table);
+                let kind = EntryKind::Table;
+                self.entries.insert(place, Entry { target, kind });
+                pdpt.get_or_insert(table);
+            }
+            let frame = self.private_frame();
+            let target = self.base_of(frame);
+            if let Ok(place) = self.entry(root_base, address, 3) {
+                let kind = EntryKind::Frame(PageSize::Small, access);
+                self.entries.insert(place, Entry { target, kind });
+            }
+            if let Some(Cap {
+                what: What::Frame { mapped, .. },
+                ..
+            }) = self.caps.get_mut(&frame.0)
+            {
+                *mapped = Some((asid, address));
+            }
+            frames.push(frame);
+        }
+        (root, pdpt.unwrap_or(root), frames)
+    }
+
+    /// An object of memory that is not the server's.
+    fn others_object(&mut self, object: Object, what: impl FnOnce(u64) -> What) -> Held {
+        let untyped = self.add_untyped(object.size_bits(), None);
+        let base = self.base_of_untyped(untyped);
+        self.add_object(base, object);
+        Held(self.add(what(base), Some(untyped), true, None))
+    }
+
+    fn base_of(&self, cap: Held) -> u64 {
+        let cap = self.caps.get(&cap.0);
+        cap.and_then(|cap| cap.what.object()).unwrap_or_default()
     }
 
     /// Init copies a cap into a slot of the server's CNode.
@@ -267,13 +361,18 @@ impl Fake {
     pub fn translate(&self, root: Held, address: u64) -> Result<(u64, Access), Fault> {
         let base = self.root_of(root).ok_or(Fault::NoRoot)?;
         let mut table = base;
+        let mut most = Access::ReadWrite;
         for depth in 0..4 {
             let entry = self
                 .entries
                 .get(&(table, index(address, depth)))
                 .ok_or(Fault::NotMapped)?;
-            if let Some((size, access)) = entry.frame {
-                return Ok((entry.target + address % size.bytes(), access));
+            match entry.kind {
+                EntryKind::Frame(size, access) => {
+                    return Ok((entry.target + address % size.bytes(), access.min(most)));
+                }
+                EntryKind::Attachment(access) => most = access,
+                EntryKind::Table => {}
             }
             table = entry.target;
         }
@@ -308,9 +407,11 @@ impl Fake {
     pub fn pages(&self, root: Held) -> Vec<(u64, u64, PageSize, Access)> {
         let mut pages = Vec::new();
         if let Some(base) = self.root_of(root) {
-            self.walk(base, 0, 0, &mut |address, target, frame| {
-                if let Some((size, access)) = frame {
-                    pages.push((address, target, size, access));
+            self.walk(base, 0, 0, &mut |address, entry| {
+                if let EntryKind::Frame(size, _) = entry.kind
+                    && let Ok((_, access)) = self.translate(root, address)
+                {
+                    pages.push((address, entry.target, size, access));
                 }
             });
         }
@@ -365,9 +466,11 @@ impl Fake {
         for (&asid, &root) in &self.roots {
             let live = self.objects.get(&root).map(|live| live.object);
             assert_eq!(live, Some(Object::Pml4), "identifier {asid} has no root");
-            self.walk(root, 0, 0, &mut |address, target, frame| {
+            self.check_attachments(asid, root);
+            self.walk_home(root, 0, 0, &mut |address, entry| {
+                let target = entry.target;
                 let live = self.objects.get(&target).map(|live| live.object);
-                let Some((size, access)) = frame else {
+                let EntryKind::Frame(size, access) = entry.kind else {
                     let table = matches!(live, Some(Object::Table(_)));
                     assert!(table, "a table that is gone is entered at {address:#x}");
                     return;
@@ -391,6 +494,40 @@ impl Fake {
             mapped.is_empty(),
             "caps claim mappings that are not there: {mapped:x?}"
         );
+    }
+
+    /// What is attached in a root: an attachment's cap says so, and what can be reached
+    /// through it was entered at the same address of its home, where it is checked.
+    fn check_attachments(&self, asid: Asid, root: u64) {
+        for (&(_, index), entry) in self.entries.range((root, 0)..=(root, 511)) {
+            let EntryKind::Attachment(access) = entry.kind else {
+                continue;
+            };
+            let target = entry.target;
+            let known = self.caps.values().any(|cap| {
+                cap.what
+                    == What::Attachment {
+                        base: target,
+                        address: index << 39,
+                        access,
+                        mapped: Some(asid),
+                    }
+            });
+            assert!(known, "the cap of the attachment in slot {index} is gone");
+            let empty = self
+                .entries
+                .range((target, 0)..=(target, 511))
+                .next()
+                .is_none();
+            let home = self.roots.values().any(|&root| {
+                self.entries.get(&(root, index))
+                    == Some(&Entry {
+                        target,
+                        kind: EntryKind::Table,
+                    })
+            });
+            assert!(empty || home, "slot {index} leads to a table without home");
+        }
     }
 
     // Caps.
@@ -500,6 +637,36 @@ impl Fake {
             What::Pml4 { asid: None, .. } | What::Table { mapped: None, .. } => {
                 return Err(error::ILLEGAL_OPERATION);
             }
+            What::Table {
+                base,
+                level: TableLevel::Pdpt,
+                mapped: Some((_, address)),
+            } if self.extended => What::Attachment {
+                base,
+                address,
+                access: most,
+                mapped: None,
+            },
+            What::Attachment {
+                base,
+                address,
+                access,
+                ..
+            } => What::Attachment {
+                base,
+                address,
+                access: access.min(most),
+                mapped: None,
+            },
+            What::Pml4 {
+                base,
+                asid,
+                switch_only,
+            } if self.extended => What::Pml4 {
+                base,
+                asid,
+                switch_only: switch_only || most == Access::ReadOnly,
+            },
             What::Untyped { .. } if !cap.children.is_empty() => return Err(error::REVOKE_FIRST),
             What::AsidControl => return Err(error::ILLEGAL_OPERATION),
             what => what,
@@ -541,6 +708,24 @@ impl Fake {
             };
             self.unmap(asid, address, depth, base);
         }
+        match what {
+            What::Attachment {
+                base,
+                address,
+                mapped: Some(asid),
+                ..
+            } => self.unmap(asid, address, 0, base),
+            // There is one cap of a home, and what lies below goes with it.
+            What::Table {
+                base,
+                level: TableLevel::Pdpt,
+                mapped: Some((asid, address)),
+            } if self.extended => {
+                self.unmap(asid, address, 0, base);
+                self.entries.retain(|&(table, _), _| table != base);
+            }
+            _ => {}
+        }
         let Some(base) = what.object() else { return };
         let Some(live) = self.objects.get_mut(&base) else {
             return;
@@ -560,11 +745,24 @@ impl Fake {
                 asid: Some(asid), ..
             } if self.roots.get(&asid) == Some(&base) => {
                 self.roots.remove(&asid);
+                self.clear_homes(base);
             }
             What::AsidPool { .. } => panic!("an ASID pool is deleted"),
             _ => {}
         }
         self.entries.retain(|&(table, _), _| table != base);
+    }
+
+    fn clear_homes(&mut self, root: u64) {
+        let homes: BTreeSet<u64> = self
+            .entries
+            .range((root, 0)..=(root, 511))
+            .filter(|(_, entry)| entry.kind == EntryKind::Table)
+            .map(|(_, entry)| entry.target)
+            .collect();
+        if self.extended {
+            self.entries.retain(|(table, _), _| !homes.contains(table));
+        }
     }
 
     fn revoke_id(&mut self, id: CapId) {
@@ -581,6 +779,7 @@ impl Fake {
             What::Pml4 {
                 base,
                 asid: Some(asid),
+                ..
             } if self.roots.get(&asid) == Some(&base) => Some(base),
             _ => None,
         }
@@ -591,7 +790,7 @@ impl Fake {
         let mut table = root;
         for above in 0..depth {
             match self.entries.get(&(table, index(address, above))) {
-                Some(entry) if entry.frame.is_none() => table = entry.target,
+                Some(entry) if entry.kind == EntryKind::Table => table = entry.target,
                 _ => return Err(error::FAILED_LOOKUP),
             }
         }
@@ -605,7 +804,12 @@ impl Fake {
         depth: u32,
         entry: Entry,
     ) -> Result<Asid, KernelError> {
-        let What::Pml4 { base, asid } = self.what_in(root)? else {
+        let What::Pml4 {
+            base,
+            asid,
+            switch_only: false,
+        } = self.what_in(root)?
+        else {
             return Err(error::INVALID_CAPABILITY);
         };
         let asid = asid
@@ -630,18 +834,27 @@ impl Fake {
         }
     }
 
-    fn walk(
-        &self,
-        table: u64,
-        base: u64,
-        depth: u32,
-        visit: &mut dyn FnMut(u64, u64, Option<(PageSize, Access)>),
-    ) {
-        for (&(_, index), entry) in self.entries.range((table, 0)..=(table, 511)) {
+    /// All entries of a table and below.
+    fn walk(&self, table: u64, base: u64, depth: u32, visit: &mut dyn FnMut(u64, Entry)) {
+        for (&(_, index), &entry) in self.entries.range((table, 0)..=(table, 511)) {
             let address = base | index << (39 - 9 * depth);
-            visit(address, entry.target, entry.frame);
-            if entry.frame.is_none() {
+            visit(address, entry);
+            if !matches!(entry.kind, EntryKind::Frame(..)) {
                 self.walk(entry.target, address, depth + 1, visit);
+            }
+        }
+    }
+
+    /// The same without what is attached.
+    fn walk_home(&self, table: u64, base: u64, depth: u32, visit: &mut dyn FnMut(u64, Entry)) {
+        for (&(_, index), &entry) in self.entries.range((table, 0)..=(table, 511)) {
+            let address = base | index << (39 - 9 * depth);
+            if matches!(entry.kind, EntryKind::Attachment(_)) {
+                continue;
+            }
+            visit(address, entry);
+            if entry.kind == EntryKind::Table {
+                self.walk_home(entry.target, address, depth + 1, visit);
             }
         }
     }
@@ -656,6 +869,10 @@ impl Fake {
 }
 
 impl Kernel for Fake {
+    fn shares_tables(&mut self) -> bool {
+        self.extended
+    }
+
     fn retype(
         &mut self,
         untyped: Slot,
@@ -715,6 +932,7 @@ impl Kernel for Fake {
                 Object::Pml4 => What::Pml4 {
                     base: at,
                     asid: None,
+                    switch_only: false,
                 },
                 Object::Table(level) => What::Table {
                     base: at,
@@ -807,8 +1025,12 @@ impl Kernel for Fake {
 
     fn assign_asid(&mut self, pool: Slot, root: Slot) -> Result<(), KernelError> {
         self.call()?;
-        let (What::AsidPool { number, .. }, What::Pml4 { base, asid: None }) =
-            (self.what_in(pool)?, self.what_in(root)?)
+        let (
+            What::AsidPool { number, .. },
+            What::Pml4 {
+                base, asid: None, ..
+            },
+        ) = (self.what_in(pool)?, self.what_in(root)?)
         else {
             return Err(error::INVALID_CAPABILITY);
         };
@@ -818,7 +1040,15 @@ impl Kernel for Fake {
             .ok_or(error::DELETE_FIRST)?;
         self.roots.insert(asid, base);
         let asid = Some(asid);
-        self.set(root, What::Pml4 { base, asid });
+        let switch_only = false;
+        self.set(
+            root,
+            What::Pml4 {
+                base,
+                asid,
+                switch_only,
+            },
+        );
         Ok(())
     }
 
@@ -830,6 +1060,30 @@ impl Kernel for Fake {
         address: u64,
     ) -> Result<(), KernelError> {
         self.call()?;
+        if let What::Attachment {
+            base,
+            address: home,
+            access,
+            mapped: None,
+        } = self.what_in(table)?
+            && level == TableLevel::Pdpt
+        {
+            if address >> level.span_bits() != home >> level.span_bits() {
+                return Err(error::INVALID_ARGUMENT);
+            }
+            let kind = EntryKind::Attachment(access);
+            let asid = self.map(root, home, 0, Entry { target: base, kind })?;
+            self.set(
+                table,
+                What::Attachment {
+                    base,
+                    address: home,
+                    access,
+                    mapped: Some(asid),
+                },
+            );
+            return Ok(());
+        }
         let What::Table {
             base,
             level: found,
@@ -843,7 +1097,7 @@ impl Kernel for Fake {
         }
         let entry = Entry {
             target: base,
-            frame: None,
+            kind: EntryKind::Table,
         };
         let address = address >> level.span_bits() << level.span_bits();
         let asid = self.map(root, address, depth_of(level), entry)?;
@@ -886,7 +1140,7 @@ impl Kernel for Fake {
         };
         let entry = Entry {
             target: base,
-            frame: Some((size, access.min(allowed))),
+            kind: EntryKind::Frame(size, access.min(allowed)),
         };
         let asid = self.map(root, address, depth, entry)?;
         self.set(

@@ -64,7 +64,8 @@ fn main() -> ! {
 
 /// Takes over what init gives.
 fn start(info: &ServerStartInfo) -> Result<Server<Sel4>, String> {
-    let policies = Policies::by_name(info.page_tables.as_str(), info.page_size.as_str())
+    let page_tables = info.page_tables.as_ref().map(|name| name.as_str());
+    let policies = Policies::by_name(page_tables, info.page_size.as_str(), &mut Sel4)
         .map_err(|error| error.to_string())?;
     let untypeds: Vec<_> = (info.first_untyped as u32..)
         .map(Slot)

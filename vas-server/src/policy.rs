@@ -25,11 +25,21 @@ pub struct Policies<K: 'static> {
 }
 
 impl<K: Kernel> Policies<K> {
-    /// The answers of these names.
+    /// The answers of these names. Without a name for the page tables it is the first that
+    /// works on the kernel.
     ///
     /// # Errors
     /// If there is no answer of a name.
-    pub fn by_name(page_tables: &str, page_size: &str) -> Result<Self, UnknownPolicy> {
+    pub fn by_name(
+        page_tables: Option<&str>,
+        page_size: &str,
+        kernel: &mut K,
+    ) -> Result<Self, UnknownPolicy> {
+        let page_tables = match (page_tables, kernel.shares_tables()) {
+            (Some(name), _) => name,
+            (None, true) => "shared",
+            (None, false) => "mirrored",
+        };
         Ok(Policies {
             page_tables: find("page_tables", &page_tables::policies(), page_tables)?,
             page_size: find("page_size", &page_size::POLICIES, page_size)?,

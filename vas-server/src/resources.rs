@@ -220,6 +220,29 @@ impl<K: Kernel> Resources<K> {
         Ok(copies)
     }
 
+    /// Attaches a PDPT to a further root, at the address of its home.
+    ///
+    /// # Errors
+    /// No slot, or the kernel refused.
+    pub fn attach_pdpt(
+        &mut self,
+        pdpt: Slot,
+        root: Slot,
+        address: u64,
+        access: Access,
+    ) -> Result<SlotRange, Error> {
+        let copy = self.allocate_slots(1)?;
+        let attached = self.kernel.copy(pdpt, copy.first(), access).and_then(|()| {
+            self.kernel
+                .map_table(copy.first(), TableLevel::Pdpt, root, address)
+        });
+        if let Err(error) = attached {
+            self.delete_slots(copy);
+            return Err(error.into());
+        }
+        Ok(copy)
+    }
+
     /// Makes frames of `page_bits` each; their memory is zero.
     ///
     /// # Errors
@@ -345,6 +368,19 @@ impl<K: Kernel> Resources<K> {
         if let Some(pool) = self.pools.get_mut(root.pool) {
             pool.used -= 1;
         }
+    }
+
+    /// Makes a copy of a root's cap with which one can switch to it and map nothing.
+    ///
+    /// # Errors
+    /// No slot, or the kernel refused.
+    pub fn copy_switch_only(&mut self, root: Slot) -> Result<SlotRange, Error> {
+        let copy = self.allocate_slots(1)?;
+        if let Err(error) = self.kernel.copy(root, copy.first(), Access::ReadOnly) {
+            self.slots.release(copy);
+            return Err(error.into());
+        }
+        Ok(copy)
     }
 
     fn allocate_block(&mut self, bits: u8) -> Result<Block, Error> {

@@ -26,9 +26,9 @@ use core::fmt;
 use core::ops::Range;
 
 use protocol::message::{
-    Explain, Operation, Request, SegAlloc, SegAttach, SegDetach, SegFind, SegFree, SegList,
-    ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasCreate, VasDelete, VasDetach,
-    VasFind, VasList,
+    Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal,
+    SegFind, SegFree, SegList, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
+    VasCreate, VasDelete, VasDetach, VasFind, VasList,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -36,6 +36,7 @@ use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
 use crate::arena::{Arena, Key};
 use crate::kernel::{Kernel, Slot};
 use crate::policy::Policies;
+use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
 use crate::resources::{Frames, Resources};
 use crate::slots::SlotRange;
@@ -70,12 +71,20 @@ pub struct Configuration<'a> {
 pub enum StartError {
     /// The pools of address-space identifiers could not be made.
     AsidPools(Error),
+    /// The policy enters tables in several roots, and the kernel cannot.
+    TablesNotShared,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StartError::AsidPools(error) = self;
-        write!(out, "no pool of address-space identifiers: {error}")
+        match self {
+            StartError::AsidPools(error) => {
+                write!(out, "no pool of address-space identifiers: {error}")
+            }
+            StartError::TablesNotShared => out.write_str(
+                "the page_tables policy shares page tables, and only the extended kernel can",
+            ),
+        }
     }
 }
 
@@ -95,8 +104,9 @@ pub struct Answer {
 struct Session {
     principal: protocol::message::Principal,
     cap: SlotRange,
-    /// Where init puts the caps of private frames.
+    /// Where init puts the caps of private memory.
     private_slots: SlotRange,
+    /// Where private memory lies; the frames only if the policy asks for them.
     private: Vec<Mapping>,
 }
 
@@ -113,14 +123,22 @@ struct Segment {
     /// Where it lies and what its frames are, with full access.
     mapping: Mapping,
     frames: Frames,
+    /// Whether it takes the root-table slots that it lies in for itself.
+    own_slots: bool,
+    /// Its tables, if it has them for itself.
+    tables: Option<Tree>,
+    /// VASes and single attachments that it is in.
     vases: u32,
 }
 
-#[derive(PartialEq, Eq)]
 struct Attachment {
     session: Key,
     vas: Key,
     access: Access,
+    /// The root cap that clients get copies of: with it they can switch, but map nothing.
+    root: SlotRange,
+    /// Segments of this attachment alone, by key, with the access that it has them with.
+    segments: Vec<(Key, Access)>,
 }
 
 /// The reply, and the cap that goes with it.
@@ -144,10 +162,13 @@ impl<K: Kernel> Server<K> {
     /// # Errors
     /// If it does not suffice to start.
     pub fn start(
-        kernel: K,
+        mut kernel: K,
         policies: Policies<K>,
         configuration: &Configuration<'_>,
     ) -> Result<Self, StartError> {
+        if policies.page_tables.shares_tables && !kernel.shares_tables() {
+            return Err(StartError::TablesNotShared);
+        }
         let mut resources = Resources::new(
             kernel,
             configuration.slots.clone(),
@@ -271,6 +292,12 @@ impl<K: Kernel> Server<K> {
             Operation::SegDetach => {
                 message.answer(|_: SegDetach, handles| self.seg_detach(handles))
             }
+            Operation::SegAttachLocal => message.answer(|request: SegAttachLocal, handles| {
+                self.seg_attach_local(session, request, handles)
+            }),
+            Operation::SegDetachLocal => message.answer(|request: SegDetachLocal, handles| {
+                self.seg_detach_local(session, request, handles)
+            }),
             Operation::SegFree => message.answer(|_: SegFree, handles| self.seg_free(handles)),
             Operation::SegList => {
                 message.answer(|request: SegList, _| self.seg_list(session, request))

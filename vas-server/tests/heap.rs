@@ -47,6 +47,10 @@ static ALLOCATOR: Counting = Counting;
 struct Agreeable;
 
 impl Kernel for Agreeable {
+    fn shares_tables(&mut self) -> bool {
+        true
+    }
+
     fn retype(&mut self, _: Slot, _: Object, _: Slot, _: u32) -> Result<(), KernelError> {
         Ok(())
     }
@@ -134,6 +138,7 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
             base,
             size: 1,
             page_size: Some(PageSize::Small),
+            own_slots: false,
             mode,
         };
         let _: SegGranted = send(server, session, &request, &[]).unwrap();
@@ -170,7 +175,7 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
         untypeds: &[(Slot(1), 40)],
     };
     let before = TAKEN.load(Ordering::Relaxed);
-    let policies = Policies::by_name("mirrored", "small").unwrap();
+    let policies = Policies::by_name(Some("mirrored"), "small", &mut Agreeable).unwrap();
     let mut server = Server::start(Agreeable, policies, &configuration).unwrap();
     let error = fill(&mut server, APART);
     assert_eq!(error, Error::OutOfSlots);

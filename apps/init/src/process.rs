@@ -179,6 +179,12 @@ impl Process {
         cap::PML4::from_bits(self.slot(2))
     }
 
+    /// The PDPT that maps all private memory.
+    pub fn pdpt(&self) -> u64 {
+        // The tables are in the order in which they must be mapped.
+        self.slot(3)
+    }
+
     /// The frame of a private page by its position among all pages.
     pub fn frame(&self, page: usize) -> u64 {
         self.slot(3 + self.tables + page)

@@ -9,8 +9,8 @@ use image::Image;
 use objects::Slot;
 use protocol::address_map::PAGE_BYTES;
 use protocol::handle::Badge;
-use protocol::limits;
 use protocol::process::{InitError, ServerStartInfo, slot};
+use protocol::{Name, limits};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
 
 use crate::memory::{Objects, first};
@@ -132,8 +132,13 @@ fn start_server(
         asid_control: slot::FREE + 1,
         first_untyped,
         untyped_bits: untypeds.iter().map(|&(_, bits)| bits).collect(),
-        page_tables: protocol::Name::new(&description.page_tables).map_err(|_| Error::StartPage)?,
-        page_size: protocol::Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
+        page_tables: description
+            .page_tables
+            .as_ref()
+            .map(|name| Name::new(name))
+            .transpose()
+            .map_err(|_| Error::StartPage)?,
+        page_size: Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
     };
     let mut start_page = [0; PAGE_BYTES as usize];
     let start_page = postcard::to_slice(&info, &mut start_page).map_err(|_| Error::StartPage)?;
@@ -174,6 +179,7 @@ fn start_server(
         CapRights::ALL,
         badge(SERVER, true),
     )?;
+    give(slot::VSPACE, process.root().bits())?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
     give(info.endpoint, endpoint)?;
     give(info.asid_control, sel4::init_slot::ASID_CONTROL)?;

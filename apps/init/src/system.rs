@@ -8,7 +8,7 @@ use image::Image;
 use protocol::Name;
 use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES};
 use protocol::limits;
-use protocol::message::Principal;
+use protocol::message::{Principal, PrivateForm, SessionCreated};
 use protocol::process::{
     ActiveSpace, CNODE_BITS, ExitStatus, File, InitError, InitOperation, ProcessId, Spawn,
     StartInfo, slot,
@@ -258,7 +258,7 @@ impl System {
             .session_create(principal, &process.extents)
             .map_err(|_| InitError::NoSession)?;
         process.session = Some(session.session);
-        self.equip(process, session.first_slot, layout.pages.len())
+        self.equip(process, &session)
             .map_err(|_| InitError::OutOfMemory)?;
 
         process
@@ -271,13 +271,8 @@ impl System {
             .map_err(|_| InitError::OutOfMemory)
     }
 
-    /// Gives a process its caps, and the server those of its private frames.
-    fn equip(
-        &self,
-        process: &Process,
-        first_server_slot: u64,
-        pages: usize,
-    ) -> Result<(), sel4::Error> {
+    /// Gives a process its caps, and the server those of its private memory.
+    fn equip(&self, process: &Process, session: &SessionCreated) -> Result<(), sel4::Error> {
         let root = Objects::CNODE;
         let cnode = process.cnode();
         let all = CapRights::ALL;
@@ -305,7 +300,8 @@ impl System {
             root,
             process.root().bits(),
             DEPTH,
-            all,
+            // It may run there and come back, and map nothing.
+            CapRights::READ,
         )?;
         for (to, fault) in [(slot::INIT, false), (slot::FAULT, true)] {
             let badge = badge(process.id, fault);
@@ -327,20 +323,25 @@ impl System {
             DEPTH,
         )?;
 
-        let accesses = process
-            .extents
-            .iter()
-            .flat_map(|extent| (0..extent.pages).map(|_| extent.access));
-        debug_assert_eq!(accesses.clone().count(), pages);
-        for (page, access) in accesses.enumerate() {
-            self.server.cnode.copy(
-                first_server_slot + page as u64,
-                self.server.cnode_bits,
-                root,
-                process.frame(page),
-                DEPTH,
-                crate::vspace::rights(access),
-            )?;
+        let give = |slot: u64, cap: u64, rights| {
+            let first = session.first_slot;
+            let Server {
+                cnode, cnode_bits, ..
+            } = self.server;
+            cnode.copy(first + slot, cnode_bits, root, cap, DEPTH, rights)
+        };
+        match session.private {
+            PrivateForm::Table => give(0, process.pdpt(), all)?,
+            PrivateForm::Frames => {
+                let accesses = process
+                    .extents
+                    .iter()
+                    .flat_map(|extent| (0..extent.pages).map(|_| extent.access));
+                for (page, access) in accesses.enumerate() {
+                    let frame = process.frame(page);
+                    give(page as u64, frame, crate::vspace::rights(access))?;
+                }
+            }
         }
         Ok(())
     }

@@ -149,6 +149,7 @@ fn bodies(name: &str) -> Result<Vec<(Operation, Vec<u64>)>, Error> {
                 base: BASE,
                 size: SIZE,
                 page_size: Some(PageSize::Small),
+                own_slots: false,
                 mode: EVERYONE,
             })?,
         ),

@@ -195,7 +195,7 @@ fn encode(
             program: program(system.server.source()),
             stack_bytes: system.server.stack.0,
             slots_bits: system.server.slots_bits,
-            page_tables: &system.server.page_tables,
+            page_tables: system.server.page_tables.as_deref(),
             page_size: &system.server.page_size,
         },
         main: index(system.component(&system.main)).context("there is no main component")?,
@@ -222,6 +222,7 @@ name = "test"
 memory = "64M"
 main = "second"
 [server]
+page_tables = "mirrored"
 page_size = "large"
 [[component]]
 name = "first"
@@ -291,7 +292,7 @@ path = "long"
         let found = image.system();
         assert_eq!(&*found.name, "test");
         assert_eq!(found.main.to_native(), 1);
-        assert_eq!(&*found.server.page_tables, "mirrored");
+        assert_eq!(found.server.page_tables.as_deref(), Some("mirrored"));
         assert_eq!(&*found.server.page_size, "large");
         let second = image.component("second").unwrap();
         assert_eq!(second.user.to_native(), 2);

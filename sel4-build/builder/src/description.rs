@@ -18,7 +18,7 @@ use serde::de::{self, Deserialize, Deserializer};
 pub const INPUT: &str = "input";
 
 /// Page-table policies a description may name.
-pub const PAGE_TABLES: &[&str] = &["mirrored"];
+pub const PAGE_TABLES: &[&str] = &["shared", "mirrored"];
 /// Page sizes a description may name.
 pub const PAGE_SIZES: &[&str] = &["small", "large", "huge", "largest-fit"];
 
@@ -95,13 +95,13 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Which kernel a system runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kernel {
-    /// seL4 5.0.0 with at most the errata mended.
-    #[default]
+    /// seL4 5.0.0 with defects mended, its interface as it was
     Stock,
-    /// With shared page tables and switching, too.
+    /// With shared page tables and switching, too
+    #[default]
     Extended,
 }
 
@@ -166,8 +166,8 @@ pub struct Server {
     pub stack: Bytes,
     /// Binary logarithm of the number of its capability slots.
     pub slots_bits: u8,
-    /// Its page-table policy.
-    pub page_tables: String,
+    /// Its page-table policy; without one it goes by what the kernel offers.
+    pub page_tables: Option<String>,
     /// The page size of segments that do not ask for one.
     pub page_size: String,
 }
@@ -181,7 +181,7 @@ impl Default for Server {
             path: None,
             stack: Bytes(256 << 10),
             slots_bits: 16,
-            page_tables: "mirrored".into(),
+            page_tables: None,
             page_size: "small".into(),
         }
     }
@@ -344,7 +344,8 @@ impl System {
         Ok(system)
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    /// Whether everything fits together, once it has been read or changed.
+    pub fn check(&self) -> Result<(), Wrong> {
         check_name("name", &self.name)?;
         check_memory("memory", self.memory)?;
         check_range("time_limit", self.time_limit, 1, 24 * 60 * 60)?;
@@ -357,15 +358,21 @@ impl System {
             limits::SERVER_SLOTS_BITS,
         )?;
         check_stack("server.stack", server.stack)?;
-        for (key, name, known) in [
-            ("server.page_tables", &server.page_tables, PAGE_TABLES),
-            ("server.page_size", &server.page_size, PAGE_SIZES),
-        ] {
+        let page_tables = server
+            .page_tables
+            .as_ref()
+            .map(|name| ("server.page_tables", name, PAGE_TABLES));
+        let page_size = ("server.page_size", &server.page_size, PAGE_SIZES);
+        for (key, name, known) in page_tables.into_iter().chain([page_size]) {
             check_name(key, name)?;
             // A server from elsewhere may have policies of its own.
             if server.path.is_none() {
                 check_choice(key, name, known)?;
             }
+        }
+        if server.page_tables.as_deref() == Some("shared") && self.kernel == Kernel::Stock {
+            let reason = "`shared` needs kernel = \"extended\"";
+            return wrong("server.page_tables", reason);
         }
 
         let mut seen = BTreeSet::new();
@@ -452,9 +459,9 @@ impl System {
 
 /// What is wrong in a file not yet named.
 #[derive(Debug)]
-struct Wrong {
-    key: String,
-    reason: String,
+pub struct Wrong {
+    pub key: String,
+    pub reason: String,
 }
 
 fn wrong<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, Wrong> {
@@ -587,10 +594,10 @@ path = "README.md"
         let system = System::parse(&description(|text| text)).unwrap();
         assert_eq!(system.name, "test");
         assert_eq!(system.memory, Bytes(512 << 20));
-        assert_eq!(system.kernel, Kernel::Stock);
+        assert_eq!(system.kernel, Kernel::Extended);
         assert_eq!(system.component("reader"), Some(1));
         assert_eq!(system.file("input"), Some(0));
-        assert_eq!(system.server.page_tables, "mirrored");
+        assert_eq!(system.server.page_tables, None);
         assert_eq!(system.server.source().features, ["guest".into()].into());
         let writer = &system.components[0];
         assert_eq!(writer.source().binary, "writer");
@@ -772,7 +779,13 @@ path = "README.md"
             "slots_bits = 16",
             "page_tables = \"copied\"",
             "server.page_tables",
-            "`copied` is unknown; there is `mirrored`",
+            "`copied` is unknown; there is `shared`, `mirrored`",
+        );
+        assert_refused(
+            "main = \"writer\"\n\n[server]",
+            "main = \"writer\"\nkernel = \"stock\"\n\n[server]\npage_tables = \"shared\"",
+            "server.page_tables",
+            "needs kernel = \"extended\"",
         );
         assert_refused(
             "slots_bits = 16",

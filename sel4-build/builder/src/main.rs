@@ -74,6 +74,9 @@ struct Options {
     /// Take a kernel that checks itself and prints what it refuses
     #[arg(long, global = true)]
     debug: bool,
+    /// Take this kernel instead of the description's; for `test`, instead of both
+    #[arg(long, global = true, value_name = "KERNEL")]
+    kernel: Option<description::Kernel>,
     /// Memory of the machine, such as 512M or 2G, instead of the description's
     #[arg(long, global = true, value_name = "SIZE", value_parser = description::parse_memory)]
     memory: Option<Bytes>,
@@ -92,6 +95,7 @@ impl Options {
     fn changes(&self) -> Changes {
         Changes {
             debug: self.debug,
+            kernel: self.kernel,
             input: self.input.clone(),
         }
     }

@@ -20,6 +20,8 @@ use crate::{archive, boot};
 pub struct Changes {
     /// A kernel that checks itself and prints.
     pub debug: bool,
+    /// Another kernel.
+    pub kernel: Option<description::Kernel>,
     /// Instead of the file `input`.
     pub input: Option<PathBuf>,
 }
@@ -47,6 +49,8 @@ pub fn build(tree: &Tree, name: &str, changes: &Changes) -> Result<Built> {
         system.files[index].path = std::path::absolute(input)?;
     }
 
+    system.kernel = changes.kernel.unwrap_or(system.kernel);
+
     let init = Source {
         path: None,
         package: "init".into(),
@@ -58,6 +62,7 @@ pub fn build(tree: &Tree, name: &str, changes: &Changes) -> Result<Built> {
         key,
         reason,
     };
+    system.check().map_err(|found| wrong(found.key, found.reason))?;
     let mut packages = Packages::new(tree);
     packages
         .add(&init)

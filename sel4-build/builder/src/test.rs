@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::console::{Console, Count};
+use crate::description::Kernel;
 use crate::qemu::{Machine, Outcome};
 use crate::system::{self, Changes};
 use crate::tree::{Tree, cargo};
@@ -64,9 +65,19 @@ pub fn run(
     }
     total += count;
 
-    for name in TESTING.iter().chain(WHOLE) {
-        let outcome = system::build(tree, name, changes).and_then(|built| {
-            eprintln!("boot: {name}");
+    let kernels = match changes.kernel {
+        Some(kernel) => vec![kernel],
+        None => vec![Kernel::Stock, Kernel::Extended],
+    };
+    let systems = TESTING.iter().chain(WHOLE);
+    for (name, kernel) in systems.flat_map(|name| kernels.iter().map(move |&kernel| (name, kernel)))
+    {
+        let changes = Changes {
+            kernel: Some(kernel),
+            ..changes.clone()
+        };
+        let outcome = system::build(tree, name, &changes).and_then(|built| {
+            eprintln!("boot: {name}, kernel {kernel}");
             let time_limit = built.system.time_limit();
             machine(&built).run(&built.kernel.image, &built.image, time_limit, out)
         });
@@ -85,7 +96,7 @@ pub fn run(
         match outcome {
             Outcome::Failed(reason) => {
                 failures.extend_from_slice(console.failures());
-                failures.push(format!("system `{name}`: {reason}"));
+                failures.push(format!("system `{name}`, kernel {kernel}: {reason}"));
                 count.failed = count.failed.max(1);
             }
             _ if WHOLE.contains(name) => count.passed += 1,

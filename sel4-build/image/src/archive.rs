@@ -352,7 +352,7 @@ mod tests {
             program: PROGRAM,
             stack_bytes: 8 * PAGE_BYTES,
             slots_bits: 16,
-            page_tables: "mirrored",
+            page_tables: Some("mirrored"),
             page_size: "small",
         },
         main: 0,
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(&*system.name, "test");
         assert_eq!(system.main.to_native(), 0);
         assert_eq!(system.server.slots_bits, 16);
-        assert_eq!(&*system.server.page_tables, "mirrored");
+        assert_eq!(system.server.page_tables.as_deref(), Some("mirrored"));
         assert_eq!(&*system.server.page_size, "small");
         assert_eq!(system.server.stack_bytes.to_native(), 8 * PAGE_BYTES);
 

@@ -5,7 +5,7 @@
 //! The types borrow what they describe, so that they need no heap. Their `Archived` forms
 //! are what init sees; numbers there are little-endian and read with `to_native`.
 
-use rkyv::with::InlineAsBox;
+use rkyv::with::{InlineAsBox, Map};
 use rkyv::{Archive, Serialize};
 
 /// A whole system.
@@ -36,9 +36,9 @@ pub struct Server<'a> {
     pub stack_bytes: u64,
     /// Binary logarithm of the number of slots of its CNode.
     pub slots_bits: u8,
-    /// The page-table policy, by name.
-    #[rkyv(with = InlineAsBox)]
-    pub page_tables: &'a str,
+    /// The page-table policy, by name; `None`: by what the kernel offers.
+    #[rkyv(with = Map<InlineAsBox>)]
+    pub page_tables: Option<&'a str>,
     /// The page size of segments that do not ask for one, by name.
     #[rkyv(with = InlineAsBox)]
     pub page_size: &'a str,

@@ -85,6 +85,9 @@ impl Object {
 /// [`revoke`](Self::revoke) cannot be refused: seL4 does so only for a slot beyond the
 /// CNode, and the server uses none. So whatever was done can always be undone.
 pub trait Kernel {
+    /// Whether it can enter a PDPT in several roots: whether it is the extended kernel.
+    fn shares_tables(&mut self) -> bool;
+
     /// Makes `count` objects (1 to [`RETYPE_LIMIT`]) from untyped memory, their caps in
     /// consecutive empty slots from `first` on, in order of address. Corresponds to
     /// `seL4_Untyped_Retype`.
@@ -103,7 +106,9 @@ pub trait Kernel {
     ) -> Result<(), KernelError>;
 
     /// Copies a cap into an empty slot, without the right to write if `access` is
-    /// read-only. The copy of a mapped frame is not mapped. Corresponds to
+    /// read-only. The copy of a mapped frame is not mapped. On the extended kernel the copy
+    /// of a mapped PDPT is an attachment of it, not mapped yet, and a root copied without
+    /// the right to write can be switched to and nothing else. Corresponds to
     /// `seL4_CNode_Copy`.
     ///
     /// # Errors
@@ -145,7 +150,8 @@ pub trait Kernel {
     /// What the kernel answers.
     fn assign_asid(&mut self, pool: Slot, root: Slot) -> Result<(), KernelError>;
 
-    /// Enters a page table in a root table, at an address that is a multiple of its span.
+    /// Enters a page table in a root table, at an address that is a multiple of its span; an
+    /// attachment of a PDPT, at the address of its home.
     /// Corresponds to `seL4_X86_PDPT_Map`, `seL4_X86_PageDirectory_Map` and
     /// `seL4_X86_PageTable_Map`.
     ///

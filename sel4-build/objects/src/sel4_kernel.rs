@@ -13,6 +13,7 @@ const CNODE: cap::CNode = cap::CNode::from_bits(slot::CNODE);
 
 // The root task finds its CNode in the same slot as every process.
 const _: () = assert!(slot::CNODE == sel4::init_slot::CNODE);
+const _: () = assert!(slot::VSPACE == sel4::init_slot::VSPACE);
 
 /// The kernel that runs below, as seen from a task whose single-level CNode is in the slot
 /// that is `CNODE` in every task.
@@ -31,6 +32,12 @@ fn rights(access: Access) -> CapRights {
 }
 
 impl Kernel for Sel4 {
+    /// Asked of the kernel itself: to switch to the own root changes nothing, and a kernel
+    /// without the extension knows no invocation of a root.
+    fn shares_tables(&mut self) -> bool {
+        cap::PML4::from_bits(slot::VSPACE).switch().is_ok()
+    }
+
     fn retype(
         &mut self,
         untyped: Slot,

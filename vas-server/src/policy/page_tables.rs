@@ -6,14 +6,20 @@
 //! answer decides which tables that takes, and keeps for itself what it has to remember.
 
 pub mod mirrored;
+pub mod shared;
+pub mod tree;
 
 use alloc::boxed::Box;
+use core::ops::RangeInclusive;
 
+use protocol::address_map::SLOT_BYTES;
+use protocol::message::PrivateForm;
 use protocol::{Access, Error, PageSize};
 
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::resources::Resources;
+use tree::Tree;
 
 /// Frames at consecutive addresses, their caps in consecutive slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,11 @@ impl Mapping {
         self.base + (self.pages as u64) * self.page_size.bytes() - 1
     }
 
+    /// The root-table slots that it lies in.
+    pub const fn slots(&self) -> RangeInclusive<u64> {
+        self.base / SLOT_BYTES..=self.last() / SLOT_BYTES
+    }
+
     /// Every frame's cap and address.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Slot, u64)> + use<> {
         let Mapping {
@@ -53,12 +64,23 @@ impl Mapping {
 }
 
 /// A segment in a VAS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentMapping {
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentMapping<'a> {
     /// Which segment.
     pub segment: Key,
     /// Where it lies, and how this VAS has it.
     pub mapping: Mapping,
+    /// The tables that map it, if it has root-table slots, and tables, of its own.
+    pub own_tables: Option<&'a Tree>,
+}
+
+/// The private memory of a process, in the form that the policy asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Private<'a> {
+    /// The caps of its frames.
+    Frames(&'a [Mapping]),
+    /// An attachment of the PDPT that maps it.
+    Table(Slot),
 }
 
 /// The page tables of one VAS.
@@ -76,8 +98,8 @@ pub trait PageTables<K> {
         resources: &mut Resources<K>,
         attachment: Key,
         access: Access,
-        private: &[Mapping],
-        segments: &[SegmentMapping],
+        private: Private<'_>,
+        segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error>;
 
     /// Takes a root away from all who have it.
@@ -90,20 +112,58 @@ pub trait PageTables<K> {
     fn add_segment(
         &mut self,
         resources: &mut Resources<K>,
-        segment: &SegmentMapping,
+        segment: &SegmentMapping<'_>,
     ) -> Result<(), Error>;
 
     /// Removes a segment that was added, or there at attach, from every root.
-    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping);
+    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping<'_>);
+
+    /// Makes a segment visible in one root only, in root-table slots that no segment of the
+    /// VAS uses.
+    ///
+    /// # Errors
+    /// No memory or slots, or the kernel refused.
+    fn add_local_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        attachment: Key,
+        segment: &SegmentMapping<'_>,
+    ) -> Result<(), Error>;
+
+    /// Removes a segment that was added so.
+    fn remove_local_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        attachment: Key,
+        segment: &SegmentMapping<'_>,
+    );
 
     /// Releases what the VAS itself holds. Nothing is attached any longer.
     fn delete(self: Box<Self>, resources: &mut Resources<K>);
 }
 
-/// Makes the page tables of a new, empty VAS.
-pub type PageTablesPolicy<K> = fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>;
+/// An answer to the question.
+pub struct PageTablesPolicy<K: 'static> {
+    /// Makes the page tables of a new, empty VAS.
+    pub make: fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>,
+    /// What it needs of a process's private memory.
+    pub private: PrivateForm,
+    /// Whether it enters a table in several roots, which not every kernel can.
+    pub shares_tables: bool,
+}
+
+impl<K> Clone for PageTablesPolicy<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for PageTablesPolicy<K> {}
 
 /// The answers by name.
-pub fn policies<K: Kernel + 'static>() -> [(&'static str, PageTablesPolicy<K>); 1] {
-    [("mirrored", mirrored::make)]
+pub fn policies<K: Kernel + 'static>() -> [(&'static str, PageTablesPolicy<K>); 2] {
+    [
+        ("shared", shared::policy()),
+        ("mirrored", mirrored::policy()),
+    ]
 }

@@ -66,7 +66,8 @@ impl<K: Kernel> Server<K> {
     /// The segment at an address of the VAS of an attachment.
     fn segment_at(&self, attachment: &Attachment, address: u64) -> Option<Place<'_, K>> {
         let vas = self.vases.get(attachment.vas)?;
-        vas.segments.iter().find_map(|&(key, access)| {
+        let mut segments = vas.segments.iter().chain(&attachment.segments);
+        segments.find_map(|&(key, access)| {
             let segment = self.segments.get(key)?;
             segment.contains(address).then_some(Place {
                 segment,

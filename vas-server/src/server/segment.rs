@@ -2,15 +2,19 @@
 
 //! Operations on segments.
 
-use core::ops::Bound;
+use core::ops::{Bound, Range};
 
-use protocol::address_map::GLOBAL;
-use protocol::message::{SegAlloc, SegAttach, SegEntry, SegFind, SegGranted, SegList, SegPage};
+use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
+use protocol::message::{
+    SegAlloc, SegAttach, SegAttachLocal, SegDetachLocal, SegEntry, SegFind, SegGranted, SegList,
+    SegPage,
+};
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
 use super::{Granted, Handles, Object, Segment, Server, next_key, require};
-use crate::arena::Key;
+use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel};
+use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
 
 impl<K: Kernel> Server<K> {
@@ -37,16 +41,32 @@ impl<K: Kernel> Server<K> {
                 return Err(error);
             }
         };
+        let mapping = Mapping {
+            base: request.base,
+            pages,
+            page_size,
+            frames: frames.first(),
+            access: Access::ReadWrite,
+        };
+        let own_slots = request.own_slots;
+        let tables = match own_slots && self.policies.page_tables.shares_tables {
+            true => Tree::mapping(&mut self.resources, &mapping).map(Some),
+            false => Ok(None),
+        };
+        let tables = match tables {
+            Ok(tables) => tables,
+            Err(error) => {
+                self.resources.delete_frames(frames);
+                object.delete(&mut self.resources);
+                return Err(error);
+            }
+        };
         let segment = Segment {
             object,
-            mapping: Mapping {
-                base: request.base,
-                pages,
-                page_size,
-                frames: frames.first(),
-                access: Access::ReadWrite,
-            },
+            mapping,
             frames,
+            own_slots,
+            tables,
             vases: 0,
         };
         let reply = segment.granted(rights);
@@ -75,7 +95,9 @@ impl<K: Kernel> Server<K> {
         let end = pages
             .checked_mul(alignment)
             .and_then(|size| base.checked_add(size));
-        if base < GLOBAL.start || end.is_none_or(|end| end > GLOBAL.end) {
+        let fits =
+            |range: &Range<u64>| range.contains(&base) && end.is_some_and(|end| end <= range.end);
+        if ![GLOBAL, LOCAL].iter().any(fits) {
             return Err(Error::OutOfRange { base, size });
         }
         Ok((page_size, pages))
@@ -110,17 +132,8 @@ impl<K: Kernel> Server<K> {
             .segments
             .get(key)
             .ok_or(Error::StaleHandle { position: 1 })?;
-        let mut others = vas
-            .segments
-            .iter()
-            .filter_map(|&(other, _)| self.segments.get(other));
-        if let Some(other) = others.find(|other| other.overlaps(segment)) {
-            return Err(Error::Overlap {
-                with: other.object.name.clone(),
-                base: other.mapping.base,
-                size: other.size(),
-            });
-        }
+        segment.check_range(&GLOBAL)?;
+        segment.check_overlap(&vas.segments, &self.segments)?;
         if vas.segments.len() >= limits::SEGMENTS_PER_VAS {
             return Err(Error::LimitReached(Limit::SegmentsPerVas));
         }
@@ -154,6 +167,82 @@ impl<K: Kernel> Server<K> {
         segment.vases -= 1;
         let mapping = segment.mapping_in(key, access);
         vas.tables.remove_segment(&mut self.resources, &mapping);
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_attach_local(
+        &mut self,
+        session: Key,
+        request: SegAttachLocal,
+        handles: Handles<'_>,
+    ) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, request.access.needs())?;
+        let attachment_key = self
+            .attachment_of(session, request.attachment)
+            .ok_or(Error::StaleAttachment)?;
+        let attachment = self
+            .attachments
+            .get_mut(attachment_key)
+            .ok_or(Error::StaleAttachment)?;
+        if attachment.segments.iter().any(|&(other, _)| other == key) {
+            return Err(Error::AlreadyAttached);
+        }
+        let segment = self
+            .segments
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        segment.check_range(&LOCAL)?;
+        segment.check_overlap(&attachment.segments, &self.segments)?;
+        if attachment.segments.len() >= limits::SEGMENTS_PER_ATTACHMENT {
+            return Err(Error::LimitReached(Limit::SegmentsPerAttachment));
+        }
+        let vas = self
+            .vases
+            .get_mut(attachment.vas)
+            .ok_or(Error::StaleAttachment)?;
+        let mapping = segment.mapping_in(key, request.access);
+        vas.tables
+            .add_local_segment(&mut self.resources, attachment_key, &mapping)?;
+        attachment.segments.push((key, request.access));
+        if let Some(segment) = self.segments.get_mut(key) {
+            segment.vases += 1;
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_detach_local(
+        &mut self,
+        session: Key,
+        request: SegDetachLocal,
+        handles: Handles<'_>,
+    ) -> Granted<()> {
+        let (key, _) = handles.get(0, Kind::Segment, &self.segments)?;
+        let attachment_key = self
+            .attachment_of(session, request.attachment)
+            .ok_or(Error::StaleAttachment)?;
+        let attachment = self
+            .attachments
+            .get_mut(attachment_key)
+            .ok_or(Error::StaleAttachment)?;
+        let vas = self
+            .vases
+            .get_mut(attachment.vas)
+            .ok_or(Error::StaleAttachment)?;
+        let segment = self
+            .segments
+            .get_mut(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let position = attachment
+            .segments
+            .iter()
+            .position(|&(other, _)| other == key)
+            .ok_or(Error::NotAttached)?;
+        let (_, access) = attachment.segments.remove(position);
+        segment.vases -= 1;
+        let mapping = segment.mapping_in(key, access);
+        vas.tables
+            .remove_local_segment(&mut self.resources, attachment_key, &mapping);
         Ok(((), None))
     }
 
@@ -194,6 +283,9 @@ impl<K: Kernel> Server<K> {
     }
 
     fn release_segment(&mut self, segment: Segment) {
+        if let Some(tables) = segment.tables {
+            tables.delete(&mut self.resources);
+        }
         self.resources.delete_frames(segment.frames);
         segment.object.delete(&mut self.resources);
     }
@@ -208,18 +300,53 @@ impl Segment {
         self.mapping.base <= address && address <= self.mapping.last()
     }
 
-    const fn overlaps(&self, other: &Segment) -> bool {
-        self.mapping.base <= other.mapping.last() && other.mapping.base <= self.mapping.last()
+    /// The first and the last address that nothing else may have in a VAS that has it.
+    fn claim(&self) -> (u64, u64) {
+        let (first, last) = (self.mapping.base, self.mapping.last());
+        if self.own_slots {
+            (first & !(SLOT_BYTES - 1), last | (SLOT_BYTES - 1))
+        } else {
+            (first, last)
+        }
     }
 
-    /// This segment as a VAS has it.
-    pub(super) const fn mapping_in(&self, segment: Key, access: Access) -> SegmentMapping {
+    fn check_range(&self, range: &Range<u64>) -> Result<(), Error> {
+        let (base, size) = (self.mapping.base, self.size());
+        match range.contains(&base) {
+            true => Ok(()),
+            false => Err(Error::OutOfRange { base, size }),
+        }
+    }
+
+    fn check_overlap(
+        &self,
+        others: &[(Key, Access)],
+        segments: &Arena<Segment>,
+    ) -> Result<(), Error> {
+        let (first, last) = self.claim();
+        let mut others = others.iter().filter_map(|&(key, _)| segments.get(key));
+        match others.find(|other| {
+            let (other_first, other_last) = other.claim();
+            first <= other_last && other_first <= last
+        }) {
+            None => Ok(()),
+            Some(other) => Err(Error::Overlap {
+                with: other.object.name.clone(),
+                base: other.mapping.base,
+                size: other.size(),
+            }),
+        }
+    }
+
+    /// This segment as a VAS or an attachment has it.
+    pub(super) fn mapping_in(&self, segment: Key, access: Access) -> SegmentMapping<'_> {
         SegmentMapping {
             segment,
             mapping: Mapping {
                 access,
                 ..self.mapping
             },
+            own_tables: self.tables.as_ref(),
         }
     }
 

@@ -6,21 +6,25 @@ use alloc::vec::Vec;
 
 use protocol::address_map::{PAGE_BYTES, PRIVATE};
 use protocol::message::{
-    PageSize, PrivateExtent, SessionCreate, SessionCreated, SessionEnd, SessionId,
+    PageSize, PrivateExtent, PrivateForm, SessionCreate, SessionCreated, SessionEnd, SessionId,
 };
 use protocol::{Error, Kind, Limit, Rights};
 
 use super::{Granted, Server, Session, badge_of, next_key};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
-use crate::policy::page_tables::Mapping;
+use crate::policy::page_tables::{Mapping, Private};
 
 impl<K: Kernel> Server<K> {
     pub(super) fn session_create(&mut self, request: SessionCreate) -> Granted<SessionCreated> {
         let pages = check_extents(&request.private)?;
         let key = next_key(&self.sessions, Limit::Sessions)?;
-        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
-        let private_slots = self.resources.allocate_slots(pages)?;
+        let private = self.policies.page_tables.private;
+        let slots = match private {
+            PrivateForm::Frames => u32::try_from(pages).map_err(|_| Error::OutOfSlots)?,
+            PrivateForm::Table => u32::from(pages > 0),
+        };
+        let private_slots = self.resources.allocate_slots(slots)?;
         let badge = badge_of(Kind::Session, Rights::empty(), key);
         let cap = match self.resources.make_badged(badge) {
             Ok(cap) => cap,
@@ -31,6 +35,7 @@ impl<K: Kernel> Server<K> {
         };
         let reply = SessionCreated {
             session: SessionId(key.number()),
+            private,
             first_slot: private_slots.first().0.into(),
         };
         let slot = cap.first();
@@ -73,6 +78,17 @@ impl<K: Kernel> Server<K> {
     fn release_session(&mut self, session: Session) {
         self.resources.delete_badged(session.cap);
         self.resources.delete_slots(session.private_slots);
+    }
+}
+
+impl Session {
+    pub(super) fn private_memory(&self, form: PrivateForm) -> Private<'_> {
+        match form {
+            PrivateForm::Table if !self.private.is_empty() => {
+                Private::Table(self.private_slots.first())
+            }
+            _ => Private::Frames(&self.private),
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
 use super::{Attachment, Granted, Handles, Object, Server, Vas, next_key, require};
 use crate::arena::Key;
 use crate::kernel::Kernel;
-use crate::policy::page_tables::SegmentMapping;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
@@ -27,7 +26,7 @@ impl<K: Kernel> Server<K> {
         let mut object = Object::new(Kind::Vas, key, request.name, request.mode, principal);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
-        let tables = match (self.policies.page_tables)(&mut self.resources) {
+        let tables = match (self.policies.page_tables.make)(&mut self.resources) {
             Ok(tables) => tables,
             Err(error) => {
                 object.delete(&mut self.resources);
@@ -65,42 +64,50 @@ impl<K: Kernel> Server<K> {
         let (vas_key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
         let access = request.access;
         require(rights, access.needs())?;
+        if self.attachments.iter().any(|(_, other)| {
+            (other.session, other.vas, other.access) == (session, vas_key, access)
+        }) {
+            return Err(Error::AlreadyAttached);
+        }
+        let key = next_key(&self.attachments, Limit::Attachments)?;
+        let private = self
+            .sessions
+            .get(session)
+            .ok_or(Error::UnknownOperation)?
+            .private_memory(self.policies.page_tables.private);
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
+        let mut segments = vas
+            .segments
+            .iter()
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)));
+        let root = vas
+            .tables
+            .attach(&mut self.resources, key, access, private, &mut segments)?;
+        let root = match self.resources.copy_switch_only(root) {
+            Ok(root) => root,
+            Err(error) => {
+                vas.tables.detach(&mut self.resources, key);
+                return Err(error);
+            }
+        };
+        let cap = root.first();
         let attachment = Attachment {
             session,
             vas: vas_key,
             access,
+            root,
+            segments: Vec::new(),
         };
-        if self
-            .attachments
-            .iter()
-            .any(|(_, other)| *other == attachment)
-        {
-            return Err(Error::AlreadyAttached);
-        }
-        let key = next_key(&self.attachments, Limit::Attachments)?;
-        let private = &self
-            .sessions
-            .get(session)
-            .ok_or(Error::UnknownOperation)?
-            .private;
-        let stale = Error::StaleHandle { position: 0 };
-        let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
-        let segments: Vec<SegmentMapping> = vas
-            .segments
-            .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)))
-            .collect();
-        let root = vas
-            .tables
-            .attach(&mut self.resources, key, access, private, &segments)?;
-        if self.attachments.insert(attachment).is_err() {
+        if let Err(attachment) = self.attachments.insert(attachment) {
             vas.tables.detach(&mut self.resources, key);
+            self.resources.delete_slots(attachment.root);
             return Err(Error::LimitReached(Limit::Attachments));
         }
         vas.attachments += 1;
         // 0 is no attachment.
         let attachment = AttachmentId(u64::from(key.number()) + 1);
-        Ok((Attached { attachment }, Some(root)))
+        Ok((Attached { attachment }, Some(cap)))
     }
 
     pub(super) fn vas_detach(&mut self, session: Key, request: VasDetach) -> Granted<()> {
@@ -163,6 +170,12 @@ impl<K: Kernel> Server<K> {
             && let Some(vas) = self.vases.get_mut(attachment.vas)
         {
             vas.tables.detach(&mut self.resources, key);
+            self.resources.delete_slots(attachment.root);
+            for (segment, _) in attachment.segments {
+                if let Some(segment) = self.segments.get_mut(segment) {
+                    segment.vases -= 1;
+                }
+            }
             vas.attachments -= 1;
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The service as its clients see it, on a model of the kernel.
+//! The service as its clients see it, on a model of the stock kernel.
 
 mod atomicity;
 mod attachments;
@@ -14,3 +14,6 @@ mod sessions;
 mod start;
 mod support;
 mod vases;
+
+/// Whether the kernel is the extended one.
+const EXTENDED: bool = false;

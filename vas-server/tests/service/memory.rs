@@ -185,11 +185,10 @@ fn dividing_memory_takes_the_slots_that_divide_other_free_memory() {
     for page in pages {
         world.free(&process, page).unwrap();
     }
-    // All but six of the slots that hold nothing are taken, one by each handle.
+    // All but six of the slots that hold nothing are taken, one by each session.
     let idle = 126;
     while world.statistics().slots_free > idle + 6 {
-        let text = world.statistics().vases.to_string();
-        world.vas(&process, &text);
+        world.bare_process(2);
     }
     assert!(world.fake().caps() > 290, "the memory is still divided");
     // Four pages and a handle; and eight slots to divide the second 64 pages.

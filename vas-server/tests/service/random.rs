@@ -509,8 +509,8 @@ impl Model {
     fn restart(&mut self, process: usize) {
         let ended = self.processes[process].clone();
         self.world.end(&ended);
-        for frame in ended.frames {
-            self.world.fake().revoke_and_drop(frame);
+        for cap in ended.memory {
+            self.world.fake().revoke_and_drop(cap);
         }
         self.attachments.retain(|key, _| key.0 != process);
         self.vas_handles[process].clear();
@@ -525,7 +525,8 @@ impl Model {
         assert_eq!(statistics.segments as usize, self.segments.len());
         assert_eq!(statistics.attachments as usize, self.attachments.len());
         let used = statistics.asids_total - statistics.asids_free;
-        assert_eq!(used as usize, self.attachments.len());
+        let masters = MASTER as usize * self.vases.len();
+        assert_eq!(used as usize, self.attachments.len() + masters);
 
         let mut frames: BTreeMap<(usize, u64), u64> = BTreeMap::new();
         let mut owners: BTreeMap<u64, (usize, u64)> = BTreeMap::new();

@@ -60,14 +60,14 @@ fn a_session_that_ends_releases_what_it_held_and_leaves_what_it_made() {
 }
 
 #[test]
-fn private_frames_that_init_takes_back_first_are_gone_from_every_attachment() {
+fn private_memory_that_init_takes_back_first_is_gone_from_every_attachment() {
     let mut world = World::new();
     let process = world.process(1, &[]);
     let before = world.statistics();
     let vas = world.vas(&process, "data");
     let attached = world.attach(&process, vas, READ_WRITE).unwrap();
-    for &frame in &process.frames {
-        world.fake().revoke_and_drop(frame);
+    for &cap in &process.memory {
+        world.fake().revoke_and_drop(cap);
         world.fake().check();
     }
     let answer = world.fake().load(attached.root, IMAGE_BASE);
@@ -80,12 +80,12 @@ fn private_frames_that_init_takes_back_first_are_gone_from_every_attachment() {
 }
 
 #[test]
-fn a_process_whose_private_frames_never_came_is_refused_an_attachment() {
+fn a_process_whose_private_memory_never_came_is_refused_an_attachment() {
     let mut world = World::new();
     let process = world.process(1, &[]);
     let vas = world.vas(&process, "data");
-    for &frame in &process.frames {
-        world.fake().revoke_and_drop(frame);
+    for &cap in &process.memory {
+        world.fake().revoke_and_drop(cap);
     }
     let before = world.picture(&process);
     let answer = world.attach(&process, vas, READ_WRITE).map(|_| ());
@@ -159,6 +159,10 @@ fn private_memory_that_is_described_wrongly_is_refused() {
             Error::OutOfSlots,
         ),
     ] {
+        if crate::EXTENDED && error == Error::OutOfSlots {
+            // A table is one cap, whatever it maps.
+            continue;
+        }
         let answer = world.try_process(1, &[], &extents).map(|_| ());
         assert_eq!(answer, Err(error), "{extents:x?}");
         assert_eq!(world.picture(&witness), before);

@@ -4,8 +4,19 @@ use protocol::Error;
 use vas_server::fake::Fake;
 use vas_server::{Configuration, Policies, Server, StartError};
 
+use crate::support::fake;
+
 fn start(slots: u32, untyped_bits: &[u8], asid_pools: u32) -> Result<Server<Fake>, StartError> {
-    let fake = Fake::new(slots, untyped_bits);
+    start_with(None, slots, untyped_bits, asid_pools)
+}
+
+fn start_with(
+    page_tables: Option<&str>,
+    slots: u32,
+    untyped_bits: &[u8],
+    asid_pools: u32,
+) -> Result<Server<Fake>, StartError> {
+    let mut fake = fake(slots, untyped_bits);
     let untypeds = fake.untypeds().to_vec();
     let configuration = Configuration {
         slots: fake.free_slots(),
@@ -14,7 +25,7 @@ fn start(slots: u32, untyped_bits: &[u8], asid_pools: u32) -> Result<Server<Fake
         asid_pools,
         untypeds: &untypeds,
     };
-    let policies = Policies::by_name("mirrored", "small").unwrap();
+    let policies = Policies::by_name(page_tables, "small", &mut fake).unwrap();
     Server::start(fake, policies, &configuration)
 }
 
@@ -59,17 +70,30 @@ fn a_server_without_memory_or_slots_does_not_start() {
 #[test]
 fn a_policy_that_does_not_exist_is_refused_with_those_that_do() {
     let unknown = |page_tables, page_size| {
-        Policies::<Fake>::by_name(page_tables, page_size)
+        Policies::<Fake>::by_name(Some(page_tables), page_size, &mut fake(100, &[]))
             .map(|_| ())
             .unwrap_err()
             .to_string()
     };
     assert_eq!(
         unknown("mirored", "small"),
-        "no page_tables policy is called \"mirored\"; there is: mirrored"
+        "no page_tables policy is called \"mirored\"; there is: shared, mirrored"
     );
     assert_eq!(
         unknown("mirrored", "4K"),
         "no page_size policy is called \"4K\"; there is: small, large, huge, largest-fit"
     );
+}
+
+#[test]
+fn shared_tables_are_refused_at_start_by_a_kernel_that_cannot() {
+    let start = start_with(Some("shared"), 1000, &[20], 1).map(|_| ());
+    if crate::EXTENDED {
+        assert_eq!(start, Ok(()));
+    } else {
+        assert_eq!(start, Err(StartError::TablesNotShared));
+        let said = StartError::TablesNotShared.to_string();
+        assert!(said.contains("only the extended kernel can"), "{said}");
+    }
+    assert!(start_with(Some("mirrored"), 1000, &[20], 1).is_ok());
 }

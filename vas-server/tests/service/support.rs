@@ -4,9 +4,10 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    Granted, Principal, PrivateExtent, Request, SegAlloc, SegAttach, SegDetach, SegEntry, SegFind,
-    SegFree, SegGranted, SegList, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId,
-    Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+    Granted, Principal, PrivateExtent, PrivateForm, Request, SegAlloc, SegAttach, SegDetach,
+    SegEntry, SegFind, SegFree, SegGranted, SegList, ServerStat, SessionCreate, SessionCreated,
+    SessionEnd, SessionId, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry,
+    VasFind, VasList,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Mode, Name, PageSize};
@@ -28,6 +29,19 @@ pub const CLOSED: Mode = Mode(0o600);
 
 pub const READ_ONLY: Access = Access::ReadOnly;
 pub const READ_WRITE: Access = Access::ReadWrite;
+
+/// The root, with its identifier, that a VAS has itself where tables are shared.
+pub const MASTER: u32 = crate::EXTENDED as u32;
+
+/// The kernel of this suite: it is compiled for either.
+pub fn fake(slots: u32, untyped_bits: &[u8]) -> Fake {
+    let fake = Fake::new(slots, untyped_bits);
+    if crate::EXTENDED {
+        fake.extended()
+    } else {
+        fake
+    }
+}
 
 /// The private memory of the processes here.
 pub fn private() -> Vec<PrivateExtent> {
@@ -61,8 +75,8 @@ pub fn principal(user: u32, groups: &[u32]) -> Principal {
 pub struct Process {
     pub session: SessionId,
     pub cap: Held,
-    /// Its private frames; init holds the caps.
-    pub frames: Vec<Held>,
+    /// Its private frames, and its tables if the server takes those; init holds the caps.
+    pub memory: Vec<Held>,
 }
 
 /// An attachment as its process knows it.
@@ -102,7 +116,8 @@ impl World {
     }
 
     pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
-        let fake = Fake::new(slots, untyped_bits);
+        let mut fake = fake(slots, untyped_bits);
+        let policies = Policies::by_name(None, page_size, &mut fake).unwrap();
         let untypeds = fake.untypeds().to_vec();
         let configuration = Configuration {
             slots: fake.free_slots(),
@@ -111,7 +126,6 @@ impl World {
             asid_pools,
             untypeds: &untypeds,
         };
-        let policies = Policies::by_name("mirrored", page_size).unwrap();
         World {
             server: Server::start(fake, policies, &configuration).unwrap(),
             handed_out: Vec::new(),
@@ -200,21 +214,38 @@ impl World {
         let (reply, cap) = self.control(&request)?;
         let SessionCreated {
             session,
+            private,
             first_slot,
         } = reply;
-        let pages = extents.iter().map(|extent| extent.pages).sum::<u32>();
-        let frames = (first_slot as u32..)
-            .take(pages as usize)
-            .map(|slot| {
-                let frame = self.fake().private_frame();
-                self.fake().deliver(frame, Slot(slot)).unwrap();
-                frame
+        let pages: Vec<(u64, Access)> = extents
+            .iter()
+            .flat_map(|extent| {
+                let pages = u64::from(extent.pages);
+                (0..pages).map(|page| (extent.base + page * PAGE_BYTES, extent.access))
             })
             .collect();
+        let first_slot = first_slot as u32;
+        let memory = match private {
+            PrivateForm::Frames => (first_slot..)
+                .take(pages.len())
+                .map(|slot| {
+                    let frame = self.fake().private_frame();
+                    self.fake().deliver(frame, Slot(slot)).unwrap();
+                    frame
+                })
+                .collect(),
+            PrivateForm::Table if pages.is_empty() => Vec::new(),
+            PrivateForm::Table => {
+                let (root, pdpt, mut memory) = self.fake().private_table(&pages);
+                self.fake().deliver(pdpt, Slot(first_slot)).unwrap();
+                memory.extend([pdpt, root]);
+                memory
+            }
+        };
         Ok(Process {
             session,
             cap: cap.unwrap(),
-            frames,
+            memory,
         })
     }
 
@@ -361,6 +392,7 @@ pub fn alloc(text: &str, base: u64, size: u64, page_size: Option<PageSize>) -> S
         base,
         size,
         page_size,
+        own_slots: false,
         mode: OPEN,
     }
 }

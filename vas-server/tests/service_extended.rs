@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The same suite on a model of the extended kernel, where page tables are shared.
+
+#[path = "service/atomicity.rs"]
+mod atomicity;
+#[path = "service/attachments.rs"]
+mod attachments;
+#[path = "service/faults.rs"]
+mod faults;
+#[path = "service/limits.rs"]
+mod limits;
+#[path = "service/memory.rs"]
+mod memory;
+#[path = "service/protocol_misuse.rs"]
+mod protocol_misuse;
+#[path = "service/random.rs"]
+mod random;
+#[path = "service/segments.rs"]
+mod segments;
+#[path = "service/sessions.rs"]
+mod sessions;
+#[path = "service/start.rs"]
+mod start;
+#[path = "service/support.rs"]
+mod support;
+#[path = "service/vases.rs"]
+mod vases;
+
+/// Whether the kernel is the extended one.
+const EXTENDED: bool = true;
