@@ -62,7 +62,9 @@ pub fn build(tree: &Tree, name: &str, changes: &Changes) -> Result<Built> {
         key,
         reason,
     };
-    system.check().map_err(|found| wrong(found.key, found.reason))?;
+    system
+        .check()
+        .map_err(|found| wrong(found.key, found.reason))?;
     let mut packages = Packages::new(tree);
     packages
         .add(&init)

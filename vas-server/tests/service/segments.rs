@@ -286,7 +286,11 @@ fn freeing_a_segment_takes_its_handles_from_all_who_have_them() {
 #[test]
 fn the_memory_of_a_freed_segment_comes_back_as_zeros() {
     // No more memory than it takes, so that it is surely the same.
-    let memory: &[u8] = if crate::EXTENDED { &[13, 14, 12] } else { &[13, 14] };
+    let memory: &[u8] = if crate::EXTENDED {
+        &[13, 14, 12]
+    } else {
+        &[13, 14]
+    };
     let mut world = World::with(100, memory);
     let process = world.bare_process(1);
     let vas = world.vas(&process, "data");
