@@ -5,12 +5,12 @@ mod root_task;
 
 use std::process::Command;
 
-use kernel::{Config, Series, build};
-use root_task::{LIMIT, run};
+use kernel::{Config, Kernel, Series, build};
+use root_task::{LIMIT, run, run_in};
 
 /// The errata that a root task can try, by the names of their patches, and whether the
 /// kernel halts where they are missing.
-const CASES: [(&str, bool); 11] = [
+const CASES: [(&str, bool); 12] = [
     ("01-frame-cap-unmap", false),
     ("02-ipc-buffer-alignment", false),
     ("03-pdpt-cap-copy", true),
@@ -22,6 +22,7 @@ const CASES: [(&str, bool); 11] = [
     ("10-segment-base-leak", false),
     ("13-asid-loss", false),
     ("14-set-space-root", false),
+    ("16-syscall-stack-pointer", false),
 ];
 const DONE: &str = "errata: done";
 
@@ -65,10 +66,12 @@ fn the_kernel_as_released_has_each_of_them() {
 
 #[test]
 fn kernel_stacks_are_aligned_to_their_size() {
-    for cores in [1, 2] {
+    // Without and with address-space tags, which no test here can run.
+    for (cores, pcid) in [(1, false), (1, true), (2, false)] {
         let out = tempfile::tempdir().unwrap();
         let config = Config {
             cores,
+            pcid,
             ..Config::default()
         };
         let kernel = build(&config, Series::Stock, out.path()).unwrap();
@@ -81,4 +84,44 @@ fn kernel_stacks_are_aligned_to_their_size() {
         let address = u64::from_str_radix(stack, 16).unwrap();
         assert_eq!(address % (1 << config.kernel_stack_bits), 0);
     }
+}
+
+/// How many untyped capabilities are listed in a machine of so many MiB, and the MiB in them.
+fn untyped_list(memory: u32, kernel: &Kernel) -> (u32, u32) {
+    let output = run_in(memory, "errata", &[("ERRATA_CASES", "")], kernel, LIMIT);
+    output
+        .lines()
+        .find_map(|line| {
+            let (count, rest) = line
+                .strip_prefix("errata: untyped capabilities ")?
+                .split_once(", MiB ")?;
+            Some((count.parse().ok()?, rest.parse().ok()?))
+        })
+        .expect(&output)
+}
+
+#[test]
+fn no_memory_is_lost_unless_the_list_of_untyped_capabilities_is_full() {
+    let out = tempfile::tempdir().unwrap();
+    let config = Config::default();
+    let kernel = build(&config, Series::Stock, out.path()).unwrap();
+    // Sizes of many bits, which make many pieces; above 3 GiB the memory has a gap.
+    for memory in [511, 20_479] {
+        let (count, listed) = untyped_list(memory, &kernel);
+        assert!(count < config.max_untyped_caps, "{memory} MiB: {count}");
+        assert!(
+            (memory - 8..=memory).contains(&listed),
+            "{memory} MiB: {listed}"
+        );
+    }
+
+    let out = tempfile::tempdir().unwrap();
+    let config = Config {
+        max_untyped_caps: 8,
+        ..config
+    };
+    let kernel = build(&config, Series::Stock, out.path()).unwrap();
+    let (count, listed) = untyped_list(3071, &kernel);
+    assert_eq!(count, config.max_untyped_caps);
+    assert!(listed < 3071 - 8, "{listed}");
 }

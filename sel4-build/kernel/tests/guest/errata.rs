@@ -11,6 +11,7 @@ mod support;
 
 use core::arch::asm;
 use core::fmt;
+use core::sync::atomic::Ordering::Relaxed;
 
 use support::*;
 
@@ -74,6 +75,26 @@ extern "C" fn call(wait: u64, _: u64, endpoint: u64) -> ! {
     tell(endpoint, 0)
 }
 
+/// Calls and reports how far the stack pointer is off afterwards.
+extern "C" fn call_and_compare(wait: u64, _: u64, endpoint: u64) -> ! {
+    let (before, after): (u64, u64);
+    // SAFETY: as in `system_call`; the stack is where it was afterwards.
+    unsafe {
+        asm!(
+            "sub rsp, 128",
+            "mov r12, rsp",
+            "syscall",
+            "mov r13, rsp",
+            "lea rsp, [r12 + 128]",
+            inout("rdx") -1_i64 => _, inout("rdi") wait => _, inout("rsi") 0_u64 => _,
+            out("r10") _, out("r8") _, out("r9") _, out("r15") _,
+            out("rcx") _, out("r11") _, out("rax") _,
+            out("r12") before, out("r13") after,
+        );
+    }
+    tell(endpoint, after.wrapping_sub(before))
+}
+
 /// Sets another root for the thread itself, then reads.
 extern "C" fn set_space_and_access(address: u64, settings: u64, endpoint: u64) -> ! {
     // SAFETY: `set_space_root` keeps it until the report.
@@ -96,6 +117,30 @@ fn check(case: &str, what: &str, mended: bool, seen: &dyn fmt::Debug) {
         "{case}: {}: {what} ({seen:?})",
         if mended { "mended" } else { "broken" }
     );
+}
+
+// Places of registers in what TCB_ReadRegisters gives (libsel4, `seL4_UserContext`).
+const STACK_POINTER: u64 = 1;
+const R12: u64 = 14;
+const TLS_BASE: u64 = 18;
+
+fn read_register(thread: u64, place: u64) -> u64 {
+    let (_, words) = system_call(
+        -1,
+        thread,
+        TCB_READ_REGISTERS << 12 | 2,
+        [0, place + 1, 0, 0],
+    );
+    match words.get(place as usize) {
+        Some(word) => *word,
+        // SAFETY: the buffer's message words lie at 1..=120.
+        None => unsafe {
+            IPC_BUFFER
+                .load(Relaxed)
+                .add(1 + place as usize)
+                .read_volatile()
+        },
+    }
 }
 
 /// Pages of each size, with an address whose tables exist.
@@ -251,6 +296,19 @@ fn user_address_range(case: &str, worker: &Worker) {
         after == Outcome::Done(MARK),
         &after,
     );
+
+    let set_tls_base = |base: u64| {
+        let mut words = [0; 2 + TLS_BASE as usize + 1];
+        words[1] = TLS_BASE + 1;
+        words[2 + TLS_BASE as usize] = base;
+        must(invoke(worker.thread, TCB_WRITE_REGISTERS, &words, &[]));
+    };
+    for base in [0x0000_8000_0000_0000, 0xffff_8000_0000_0000] {
+        set_tls_base(base);
+        let after = read_register(worker.thread, TLS_BASE);
+        check(case, "a TLS base beyond it", after == last + 0x1000, &after);
+    }
+    set_tls_base(0);
 }
 
 fn entry_flags(case: &str, worker: &Worker, other: &Worker) {
@@ -338,14 +396,37 @@ fn set_space_root(case: &str, worker: &Worker) {
     );
 }
 
+fn syscall_stack_pointer(case: &str, worker: &Worker) {
+    let wait = make(ENDPOINT);
+    for path in ["fast path", "slow path"] {
+        worker.start(call_and_compare, wait, 0);
+        receive(wait);
+        let read = read_register(worker.thread, STACK_POINTER);
+        let meant = read_register(worker.thread, R12);
+        check(case, "as read", read == meant, &(read, meant));
+        let after = if path == "fast path" {
+            Outcome::Done(system_call(-2, worker.endpoint, 0, [0; 4]).1[0])
+        } else {
+            system_call(-6, 0, 0, [0; 4]);
+            worker.report()
+        };
+        check(case, path, after == Outcome::Done(0), &after);
+    }
+}
+
 fn main() {
+    say!(
+        "errata: untyped capabilities {}, MiB {}",
+        UNTYPED_COUNT.load(Relaxed),
+        UNTYPED_MEMORY.load(Relaxed) >> 20
+    );
     map_tables(BASE, VSPACE);
     // Making a huge page takes the kernel seconds: it clears it.
     let huge = ["01", "08"].iter().any(|case| CASES.contains(case));
     let huge = if huge { make(HUGE_PAGE) } else { 0 };
     let frames = [make(PAGE), make(LARGE_PAGE), huge];
     let (worker, other) = (Worker::new(1), Worker::new(2));
-    for case in CASES.split(',') {
+    for case in CASES.split_terminator(',') {
         say!("{case}");
         match case {
             "01-frame-cap-unmap" => frame_cap_unmap(case, &frames, &worker),
@@ -359,6 +440,7 @@ fn main() {
             "10-segment-base-leak" => segment_base_leak(case, &worker, &other),
             "13-asid-loss" => asid_loss(case, &other),
             "14-set-space-root" => set_space_root(case, &worker),
+            "16-syscall-stack-pointer" => syscall_stack_pointer(case, &worker),
             unknown => panic!("no case {unknown}"),
         }
         must(invoke(worker.thread, TCB_SUSPEND, &[], &[]));

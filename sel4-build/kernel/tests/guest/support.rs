@@ -18,6 +18,7 @@ pub const IO_PORTS: u64 = 7;
 
 // Labels of invocations: their places in the interface descriptions, for this configuration.
 pub const UNTYPED_RETYPE: u64 = 1;
+pub const TCB_READ_REGISTERS: u64 = 2;
 pub const TCB_WRITE_REGISTERS: u64 = 3;
 pub const TCB_CONFIGURE: u64 = 5;
 pub const TCB_SET_IPC_BUFFER: u64 = 8;
@@ -79,6 +80,9 @@ pub static IPC_BUFFER: AtomicPtr<u64> = AtomicPtr::new(ptr::null_mut());
 pub static NEXT_SLOT: AtomicU64 = AtomicU64::new(0);
 pub static UNTYPED: AtomicU64 = AtomicU64::new(0);
 pub static BIG_UNTYPED: AtomicU64 = AtomicU64::new(0);
+/// How many untyped capabilities the kernel listed, and the bytes of memory in them.
+pub static UNTYPED_COUNT: AtomicU64 = AtomicU64::new(0);
+pub static UNTYPED_MEMORY: AtomicU64 = AtomicU64::new(0);
 /// Slots of the caps of this program's pages, and of its tables, the PDPT first.
 pub static IMAGE_FRAMES: AtomicU64 = AtomicU64::new(0);
 pub static IMAGE_END: AtomicU64 = AtomicU64::new(0);
@@ -199,9 +203,13 @@ extern "C" fn begin(boot_info: *const u64) -> ! {
     IMAGE_TABLES.store(word(11 * 8), Relaxed);
     let untyped = 17 * 8 + 1 + 8 + 8;
     let (first, last) = (word(untyped), word(untyped + 8));
+    UNTYPED_COUNT.store(last - first, Relaxed);
     for index in 0..last - first {
         let entry = untyped + 16 + 12 * index as usize;
         let (bits, device) = (word(entry + 4) >> 48 & 0xff, word(entry + 4) >> 56);
+        if device == 0 {
+            UNTYPED_MEMORY.fetch_add(1 << bits, Relaxed);
+        }
         match (device, bits) {
             (0, 30..) => BIG_UNTYPED.store(first + index, Relaxed),
             (0, 24..) => UNTYPED.store(first + index, Relaxed),

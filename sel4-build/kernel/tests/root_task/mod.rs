@@ -14,6 +14,17 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 /// Compiles the root task `guest/<name>.rs` with variables of the environment, boots it, and
 /// gives what it printed. Its time-stamp counter counts instructions.
 pub fn run(name: &str, environment: &[(&str, &str)], kernel: &Kernel, limit: Duration) -> String {
+    run_in(3072, name, environment, kernel, limit)
+}
+
+/// The same in a machine of so many MiB.
+pub fn run_in(
+    memory: u32,
+    name: &str,
+    environment: &[(&str, &str)],
+    kernel: &Kernel,
+    limit: Duration,
+) -> String {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(name);
     let log = folder.path().join("log");
@@ -52,12 +63,12 @@ pub fn run(name: &str, environment: &[(&str, &str)], kernel: &Kernel, limit: Dur
             "max,-erms",
             "-icount",
             "shift=0",
-            "-m",
-            "3072",
             "-display",
             "none",
             "-net",
             "none",
+            "-m",
+            &memory.to_string(),
         ])
         .args(["-no-reboot", "-monitor", "none", "-serial", "stdio"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel"])
