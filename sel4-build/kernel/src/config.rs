@@ -29,8 +29,8 @@ pub struct Config {
     pub cores: u32,
     /// Size of the root task's CNode: 2^bits slots, 4 to 18 bits, a slot is 32 bytes.
     pub root_cnode_bits: u32,
-    /// Untyped capabilities that boot information has room for; memory beyond is lost.
-    /// At most 327: the list must fit a page of 4 KiB.
+    /// Untyped capabilities that boot information has room for; memory, then device memory
+    /// beyond is lost. At most 327, the default: the list must fit a page of 4 KiB.
     pub max_untyped_caps: u32,
     /// How many objects one Retype can make, 1 to 65,536.
     pub retype_fan_out_limit: u32,
@@ -61,7 +61,7 @@ impl Default for Config {
             pcid: false,
             cores: 1,
             root_cnode_bits: 16,
-            max_untyped_caps: 230,
+            max_untyped_caps: 327,
             retype_fan_out_limit: 256,
             priorities: 256,
             domains: 1,
