@@ -18,6 +18,7 @@ mod harness;
 mod malformed;
 mod memory;
 mod permissions;
+mod placement;
 mod processes;
 mod registers;
 mod segments;
@@ -36,6 +37,7 @@ runtime::main!(main);
 const THEMES: &[&[Test]] = &[
     vases::TESTS,
     segments::TESTS,
+    placement::TESTS,
     permissions::TESTS,
     errors::TESTS,
     switching::TESTS,

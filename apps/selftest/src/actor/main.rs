@@ -101,6 +101,12 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["load-then-store", vas, access, address] => {
             load_then_store(vas, access_named(access)?, number(address)?)
         }
+        ["store-local", vas, access, segment, segment_access] => store_local(
+            vas,
+            access_named(access)?,
+            segment,
+            access_named(segment_access)?,
+        ),
         ["load-from-other", here, there, address] => load_from_other(here, there, number(address)?),
         ["follow", vas, base, other] => follow(vas, number(base)?, number(other)?),
         ["count", vas, base, times] => count(vas, number(base)?, number(times)?),
@@ -273,6 +279,18 @@ fn load_then_store(vas: &str, access: Access, address: u64) -> Outcome {
     let attachment = client_lib::vas_attach(&vas, access)?;
     inside(&attachment, || {
         store(address + 8, load(address));
+        Ok(())
+    })?;
+    Ok(detach(attachment)?)
+}
+
+/// Adds a segment to an attachment of its own alone, and stores to it.
+fn store_local(vas: &str, access: Access, segment: &str, segment_access: Access) -> Outcome {
+    let attachment = client_lib::vas_attach(&client_lib::vas_find(vas)?, access)?;
+    let segment = client_lib::seg_find(segment)?;
+    client_lib::seg_attach_local(&attachment, &segment, segment_access)?;
+    inside(&attachment, || {
+        store(segment.base(), load(segment.base()) + 1);
         Ok(())
     })?;
     Ok(detach(attachment)?)

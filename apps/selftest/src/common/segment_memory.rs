@@ -9,7 +9,7 @@
 use core::arch::asm;
 
 use alloc::format;
-use protocol::address_map::GLOBAL;
+use protocol::address_map::{GLOBAL, LOCAL};
 
 use crate::Failure;
 
@@ -69,7 +69,7 @@ pub fn wait_for(address: u64, value: u64) -> Result<(), Failure> {
 
 fn check_place(address: u64) {
     assert!(
-        GLOBAL.contains(&address),
+        GLOBAL.contains(&address) || LOCAL.contains(&address),
         "{address:#x} is no address of a segment"
     );
     assert!(
