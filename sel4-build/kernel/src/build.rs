@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, at, write_if_changed};
-use crate::source::{self, Series, sorted_entries};
+use crate::source::{self, Patch, Series, sorted_entries};
 use crate::{Config, bitfield, interfaces};
 
 /// Where the include paths begin, below the source and the generated headers.
@@ -141,7 +141,16 @@ pub struct Kernel {
 /// [`Error::Config`] if there is no such kernel, [`Error::Tool`] with the compiler's
 /// output if it fails, and the errors of [`source::patched`] and of the generators.
 pub fn build(config: &Config, series: Series, out: &Path) -> Result<Kernel, Error> {
-    let source = source::patched(out, &series)?;
+    build_patched(config, &series.patches()?, out)
+}
+
+/// As [`build`], with patches as given: a test can leave out what it wants to miss.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_patched(config: &Config, patches: &[Patch], out: &Path) -> Result<Kernel, Error> {
+    let source = source::patched_copy(&source::locate()?, out, patches)?;
     let headers = out.join("headers");
     write_headers(config, &source, &headers)?;
     compile(config, source, &headers, out)

@@ -16,7 +16,7 @@ mod error;
 pub mod interfaces;
 pub mod source;
 
-pub use build::{Kernel, build, user_types};
+pub use build::{Kernel, build, build_patched, user_types};
 pub use config::Config;
 pub use error::Error;
 pub use source::Series;

@@ -161,7 +161,7 @@ pub fn patched(out: &Path, series: &Series) -> Result<PathBuf, Error> {
 }
 
 /// As [`patched`], from any source tree.
-fn patched_copy(from: &Path, out: &Path, patches: &[Patch]) -> Result<PathBuf, Error> {
+pub(crate) fn patched_copy(from: &Path, out: &Path, patches: &[Patch]) -> Result<PathBuf, Error> {
     let copy = out.join("source");
     let mut files = Vec::new();
     for part in PARTS.into_iter().chain(INTERFACE_PARTS) {

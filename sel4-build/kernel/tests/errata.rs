@@ -10,7 +10,7 @@ use root_task::{LIMIT, run, run_in};
 
 /// The errata that a root task can try, by the names of their patches, and whether the
 /// kernel halts where they are missing.
-const CASES: [(&str, bool); 12] = [
+const CASES: [(&str, bool); 13] = [
     ("01-frame-cap-unmap", false),
     ("02-ipc-buffer-alignment", false),
     ("03-pdpt-cap-copy", true),
@@ -23,6 +23,7 @@ const CASES: [(&str, bool); 12] = [
     ("13-asid-loss", false),
     ("14-set-space-root", false),
     ("16-syscall-stack-pointer", false),
+    ("18-unmap-answer", false),
 ];
 const DONE: &str = "errata: done";
 

@@ -3,8 +3,7 @@
 //!
 //! The kernel is entered by SYSCALL with the number in RDX, the capability in RDI, the message
 //! info in RSI and the first four words in R10, R8, R9 and R15. The instruction takes RCX and
-//! R11 for itself, and the kernel leaves 0 in RSP, so the stack pointer waits in R12. Receiving
-//! brings the badge in RDI, the message info in RSI and four words in the same registers. All
+//! R11 for itself; the kernel restores RSP (erratum 16). Receiving brings the badge in RDI, the message info in RSI and four words in the same registers. All
 //! other registers come back as they were (`restore_user_context`, `fastpath_restore`).
 
 use core::arch::asm;
@@ -32,9 +31,7 @@ fn sys_send(number: i64, cptr: u64, info: MessageInfo, message: [u64; 4]) {
     // reads the IPC buffer, which is no memory of Rust's.
     unsafe {
         asm!(
-            "mov r12, rsp",
             "syscall",
-            "mov rsp, r12",
             in("rdx") number,
             in("rdi") cptr,
             in("rsi") info.bits(),
@@ -44,7 +41,6 @@ fn sys_send(number: i64, cptr: u64, info: MessageInfo, message: [u64; 4]) {
             in("r15") message[3],
             out("rcx") _,
             out("r11") _,
-            out("r12") _,
             options(nostack)
         );
     }
@@ -64,9 +60,7 @@ fn sys_send_recv(
     // SAFETY: as in `sys_send`; the kernel also writes the IPC buffer.
     unsafe {
         asm!(
-            "mov r12, rsp",
             "syscall",
-            "mov rsp, r12",
             in("rdx") number,
             inlateout("rdi") cptr => badge,
             inlateout("rsi") info.bits() => received,
@@ -76,7 +70,6 @@ fn sys_send_recv(
             inlateout("r15") word3,
             out("rcx") _,
             out("r11") _,
-            out("r12") _,
             options(nostack)
         );
     }

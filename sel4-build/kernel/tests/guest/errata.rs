@@ -441,6 +441,10 @@ fn main() {
             "13-asid-loss" => asid_loss(case, &other),
             "14-set-space-root" => set_space_root(case, &worker),
             "16-syscall-stack-pointer" => syscall_stack_pointer(case, &worker),
+            "18-unmap-answer" => {
+                let answer = invoke(make(PAGE), PAGE_UNMAP, &[], &[]);
+                check(case, "a frame that is not mapped", answer == 0, &answer);
+            }
             unknown => panic!("no case {unknown}"),
         }
         must(invoke(worker.thread, TCB_SUSPEND, &[], &[]));

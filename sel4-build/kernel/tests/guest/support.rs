@@ -294,15 +294,20 @@ pub fn map_tables(address: u64, root: u64) {
     must(map_table(make(PAGE_TABLE), PAGE_TABLE_MAP, address, root));
 }
 
-/// Makes a root table, with an address-space identifier of the pool, in which this program
-/// is mapped by tables and frame caps of its own.
-pub fn make_root(pool: u64) -> u64 {
+/// The address of the first page of this program.
+pub fn image_start() -> u64 {
     unsafe extern "C" {
         static __executable_start: u8;
     }
+    &raw const __executable_start as u64
+}
+
+/// Makes a root table, with an address-space identifier of the pool, in which this program
+/// is mapped by tables and frame caps of its own.
+pub fn make_root(pool: u64) -> u64 {
     let root = make(PML4);
     must(invoke(pool, ASID_POOL_ASSIGN, &[], &[root]));
-    let start = &raw const __executable_start as u64;
+    let start = image_start();
     map_tables(start, root);
     let (first, end) = (IMAGE_FRAMES.load(Relaxed), IMAGE_END.load(Relaxed));
     for (index, frame) in (first..end).enumerate() {

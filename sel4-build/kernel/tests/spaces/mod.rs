@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the tests `model` and `vspace` share.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod scope;
+pub mod script;
+pub mod world;
