@@ -71,6 +71,9 @@ pub struct ServerStartInfo {
     pub first_untyped: u64,
     /// Binary logarithms of their sizes in bytes, in order of slot.
     pub untyped_bits: heapless::Vec<u8, { limits::UNTYPEDS }>,
+    /// Bytes of its heap, which begins at
+    /// [`address_map::SERVER_HEAP`](crate::address_map::SERVER_HEAP).
+    pub heap_bytes: u64,
     /// How page tables are kept, by name; `None`: the server goes by what the kernel offers.
     pub page_tables: Option<Name>,
     /// The page size of segments that do not ask for one.

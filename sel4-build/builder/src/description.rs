@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::address_map::{PAGE_BYTES, SLOT_BYTES, STACK_TOP};
+use protocol::address_map::{self, PAGE_BYTES, STACK_TOP};
 use protocol::{Name, limits};
 use serde::de::{self, Deserialize, Deserializer};
 
@@ -25,7 +25,9 @@ pub const PAGE_SIZES: &[&str] = &["small", "large", "huge", "largest-fit"];
 /// Least memory that a system boots in.
 const MEMORY_MINIMUM: u64 = 64 << 20;
 /// The kernel maps all of physical memory into one slot of its root table.
-const MEMORY_MAXIMUM: u64 = SLOT_BYTES - (2 << 30);
+const MEMORY_MAXIMUM: u64 = address_map::SLOT_BYTES - (2 << 30);
+/// Bytes of a capability slot.
+const SLOT_BYTES: u64 = 32;
 
 /// What is wrong with a description.
 #[derive(Debug, thiserror::Error)]
@@ -357,6 +359,13 @@ impl System {
             12,
             limits::SERVER_SLOTS_BITS,
         )?;
+        let bits = server.slots_bits;
+        let needs = Bytes((SLOT_BYTES << bits) + limits::server_heap_bytes(bits));
+        let share = Bytes(self.memory.0 / image::INIT_SHARE);
+        if needs > share {
+            let reason = format!("slots and heap take {needs}, of {share} that init has");
+            return wrong("server.slots_bits", reason);
+        }
         check_stack("server.stack", server.stack)?;
         let page_tables = server
             .page_tables
@@ -819,8 +828,10 @@ path = "README.md"
     #[test]
     fn a_server_with_too_few_or_too_many_slots_is_refused() {
         let key = "server.slots_bits";
-        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 18");
-        assert_refused("slots_bits = 16", "slots_bits = 19", key, "not 12 to 18");
+        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 24");
+        assert_refused("slots_bits = 16", "slots_bits = 25", key, "not 12 to 24");
+        let reason = "take 164M, of 128M that init has";
+        assert_refused("slots_bits = 16", "slots_bits = 20", key, reason);
     }
 
     #[test]
