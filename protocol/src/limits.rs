@@ -34,6 +34,8 @@ pub const PROCESSES: usize = 64;
 pub const ARGUMENT_BYTES: usize = 512;
 /// Files of the image given to one process.
 pub const FILES: usize = 8;
+/// Endpoints of the system description given to one process.
+pub const ENDPOINTS: usize = 8;
 /// Untyped caps that init hands to the server.
 pub const UNTYPEDS: usize = 128;
 /// Binary logarithm of the slots of the server's CNode, at most.

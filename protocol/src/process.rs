@@ -23,8 +23,11 @@ pub mod slot {
     pub const SESSION: u64 = 6;
     /// I/O ports; only in components that the system description trusts with them.
     pub const IO_PORT: u64 = 7;
+    /// The first of the endpoints that the system description gives to the component, in the
+    /// order given there; the others follow.
+    pub const ENDPOINTS: u64 = 8;
     /// The first slot the process may use as it likes.
-    pub const FREE: u64 = 16;
+    pub const FREE: u64 = ENDPOINTS + crate::limits::ENDPOINTS as u64;
 }
 
 /// Binary logarithm of the number of slots in a process's CNode.

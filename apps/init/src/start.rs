@@ -63,6 +63,9 @@ pub fn start(
     objects.open_window()?;
 
     let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
+    let endpoints = (0..image.system().endpoints.to_native())
+        .map(|_| objects.make_one(ObjectType::Endpoint, 0))
+        .collect::<Result<_, _>>()?;
     let server_endpoint = objects.make_one(ObjectType::Endpoint, 0)?;
     let control = first(&objects.slots(2)?);
     Objects::CNODE.mint(
@@ -86,6 +89,7 @@ pub fn start(
         objects,
         server,
         endpoint,
+        endpoints,
         processes: Vec::new(),
         next: 1,
     })

@@ -229,6 +229,10 @@ pub struct Component {
     /// Names of the files it is given.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Names of the endpoints it is given; components that name the same one can talk to each
+    /// other.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
     /// Whether it may start components.
     #[serde(default)]
     pub may_spawn: bool,
@@ -315,6 +319,14 @@ impl System {
     /// Index of the file of that name.
     pub fn file(&self, name: &str) -> Option<usize> {
         self.files.iter().position(|file| file.name == name)
+    }
+
+    /// The names of all endpoints, each once.
+    pub fn endpoints(&self) -> BTreeSet<&String> {
+        let components = self.components.iter();
+        components
+            .flat_map(|component| &component.endpoints)
+            .collect()
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
@@ -435,6 +447,16 @@ impl System {
             }
             if !seen.insert(file) {
                 return wrong(key("files"), format!("`{file}` is named twice"));
+            }
+        }
+        if component.endpoints.len() > limits::ENDPOINTS {
+            return wrong(key("endpoints"), format!("more than {}", limits::ENDPOINTS));
+        }
+        let mut seen = BTreeSet::new();
+        for endpoint in &component.endpoints {
+            check_name(&key("endpoints"), endpoint)?;
+            if !seen.insert(endpoint) {
+                return wrong(key("endpoints"), format!("`{endpoint}` is named twice"));
             }
         }
         Ok(())
@@ -842,7 +864,21 @@ path = "README.md"
     }
 
     #[test]
+    fn an_endpoint_that_is_no_name_or_named_twice_is_refused() {
+        let key = "component.writer.endpoints";
+        for (list, reason) in [("[\"\"]", "no name"), ("[\"e\", \"e\"]", "twice")] {
+            let with = format!("user = 1000\nendpoints = {list}");
+            assert_refused("user = 1000", &with, key, reason);
+        }
+    }
+
+    #[test]
     fn more_than_the_protocol_allows_is_refused() {
+        let endpoints: Vec<String> = (0..=limits::ENDPOINTS).map(|e| e.to_string()).collect();
+        let with = format!("user = 1000\nendpoints = {endpoints:?}");
+        let key = "component.writer.endpoints";
+        assert_refused("user = 1000", &with, key, "more than 8");
+
         let files = format!("{:?}", vec!["input"; limits::FILES + 1]);
         let key = "component.writer.files";
         assert_refused("[\"input\"]", &files, key, "more than 8");
