@@ -6,10 +6,11 @@
 //! two halves, and is whole again once everything derived from it is deleted. Halves that
 //! are both free are *not* joined at once: seL4 clears a block when it is used again after
 //! its parts were deleted, so joining and dividing over and over would clear over and over.
-//! They are joined when a request cannot be met otherwise.
+//! They are joined when a request cannot be met otherwise. So taking a block and giving it
+//! back costs the same whatever else is in use.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
+use alloc::vec::Vec;
 
 use protocol::Error;
 
@@ -70,8 +71,8 @@ enum State {
     Divided {
         /// Slots of the halves.
         halves: SlotRange,
-        /// Blocks in use anywhere below.
-        used: u32,
+        /// How many of the halves are not free: in use or divided.
+        used: u8,
     },
 }
 
@@ -110,7 +111,7 @@ pub struct Untypeds {
     nodes: BTreeMap<Place, Node>,
     /// Free blocks.
     free: BTreeSet<Place>,
-    /// Divided blocks that nothing below is used of.
+    /// Divided blocks whose halves are both free.
     idle: BTreeSet<Place>,
     total: u64,
     free_bytes: u64,
@@ -150,9 +151,27 @@ impl Untypeds {
         self.free_bytes
     }
 
-    /// Slots that hold nothing but the halves of free memory.
+    /// Slots that [`join_all`](Self::join_all) would empty.
     pub fn idle_slots(&self) -> u32 {
-        2 * self.idle.len() as u32
+        let mut slots = 0;
+        let mut joined: Vec<Place> = self.idle.iter().copied().collect();
+        let mut free_halves = BTreeMap::new();
+        while let Some(place) = joined.pop() {
+            slots += 2;
+            let above = place.parent();
+            if let Some(Node {
+                state: State::Divided { used, .. },
+                ..
+            }) = self.nodes.get(&above)
+            {
+                let more = free_halves.entry(above).or_insert(0);
+                *more += 1;
+                if more == used {
+                    joined.push(above);
+                }
+            }
+        }
+        slots
     }
 
     /// Takes a block of `1 << bits` bytes: the smallest that is large enough, divided as
@@ -167,16 +186,8 @@ impl Untypeds {
         slots: &mut Slots,
         bits: u8,
     ) -> Result<Block, Error> {
-        if self.free.range(Place::first_of(bits)..).next().is_none() {
-            let &smallest = self
-                .idle
-                .range(Place::first_of(bits)..)
-                .next()
-                .ok_or(Error::OutOfMemory)?;
-            self.join(kernel, slots, smallest);
-        }
         match self.carve(kernel, slots, bits) {
-            Err(Error::OutOfSlots) if !self.idle.is_empty() => {
+            Err(Error::OutOfMemory | Error::OutOfSlots) if !self.idle.is_empty() => {
                 self.join_all(kernel, slots);
                 self.carve(kernel, slots, bits)
             }
@@ -196,8 +207,11 @@ impl Untypeds {
         most: u8,
         least: u8,
     ) -> Result<Block, Error> {
-        let largest = self.free.last().max(self.idle.last());
-        let bits = largest.map_or(0, |place| place.bits).min(most);
+        let largest = |free: &BTreeSet<Place>| free.last().map_or(0, |place| place.bits);
+        if largest(&self.free) < most {
+            self.join_all(kernel, slots);
+        }
+        let bits = largest(&self.free).min(most);
         if bits < least {
             return Err(Error::OutOfMemory);
         }
@@ -210,8 +224,22 @@ impl Untypeds {
         kernel.revoke(slot);
         self.put_free(place, slot);
         self.free_bytes += place.bytes();
-        let mut above = place.parent();
-        while let Some(Node {
+        self.half_is_free(place);
+    }
+
+    /// Makes every free block as large as it can be, which empties the slots that divided
+    /// it.
+    pub fn join_all<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots) {
+        // The smallest first: what it becomes half of may be idle then.
+        while let Some(&smallest) = self.idle.first() {
+            self.join(kernel, slots, smallest);
+        }
+    }
+
+    /// What this is half of has one half more that is free.
+    fn half_is_free(&mut self, place: Place) {
+        let above = place.parent();
+        if let Some(Node {
             state: State::Divided { used, .. },
             ..
         }) = self.nodes.get_mut(&above)
@@ -220,15 +248,19 @@ impl Untypeds {
             if *used == 0 {
                 self.idle.insert(above);
             }
-            above = above.parent();
         }
     }
 
-    /// Makes every free block as large as it can be, which empties the slots that divided
-    /// it.
-    pub fn join_all<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots) {
-        while let Some(&largest) = self.idle.last() {
-            self.join(kernel, slots, largest);
+    /// What this is half of has one half less that is free.
+    fn half_is_used(&mut self, place: Place) {
+        let above = place.parent();
+        if let Some(Node {
+            state: State::Divided { used, .. },
+            ..
+        }) = self.nodes.get_mut(&above)
+        {
+            *used += 1;
+            self.idle.remove(&above);
         }
     }
 
@@ -259,18 +291,7 @@ impl Untypeds {
             let slot = node.slot;
             self.free.remove(&place);
             self.free_bytes -= place.bytes();
-            let mut above = place.parent();
-            while let Some(Node {
-                state: State::Divided { used, .. },
-                ..
-            }) = self.nodes.get_mut(&above)
-            {
-                *used += 1;
-                if *used == 1 {
-                    self.idle.remove(&above);
-                }
-                above = above.parent();
-            }
+            self.half_is_used(place);
             return Ok(Block { place, slot });
         }
     }
@@ -294,6 +315,7 @@ impl Untypeds {
         node.state = State::Divided { halves, used: 0 };
         self.free.remove(&place);
         self.idle.insert(place);
+        self.half_is_used(place);
         for (half, slot) in place.halves().into_iter().zip(caps) {
             self.put_free(half, slot);
         }
@@ -302,24 +324,20 @@ impl Untypeds {
 
     /// Makes one block of an idle divided one.
     fn join<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots, place: Place) {
-        let Some(node) = self.nodes.get(&place) else {
-            return;
-        };
-        let slot = node.slot;
-        kernel.revoke(slot);
-        let mut gone = vec![place];
-        while let Some(place) = gone.pop() {
-            self.free.remove(&place);
-            if let Some(Node {
-                state: State::Divided { halves, .. },
-                ..
-            }) = self.nodes.remove(&place)
-            {
-                self.idle.remove(&place);
-                slots.release(halves);
-                gone.extend(place.halves());
+        self.idle.remove(&place);
+        if let Some(Node {
+            slot,
+            state: State::Divided { halves, .. },
+        }) = self.nodes.remove(&place)
+        {
+            kernel.revoke(slot);
+            for half in place.halves() {
+                self.nodes.remove(&half);
+                self.free.remove(&half);
             }
+            slots.release(halves);
+            self.put_free(place, slot);
+            self.half_is_free(place);
         }
-        self.put_free(place, slot);
     }
 }
