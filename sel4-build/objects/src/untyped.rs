@@ -9,10 +9,11 @@
 //! They are joined when a request cannot be met otherwise. So taking a block and giving it
 //! back costs the same whatever else is in use.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use protocol::Error;
+use slab::Slab;
 
 use crate::kernel::{Kernel, Object, Slot};
 use crate::slots::{SlotRange, Slots};
@@ -43,14 +44,6 @@ impl Place {
         1 << self.bits
     }
 
-    const fn parent(self) -> Self {
-        Place {
-            bits: self.bits + 1,
-            tree: self.tree,
-            offset: self.offset & !((2 << self.bits) - 1),
-        }
-    }
-
     const fn halves(self) -> [Self; 2] {
         let lower = Place {
             bits: self.bits - 1,
@@ -64,22 +57,24 @@ impl Place {
     }
 }
 
-#[derive(Debug)]
-enum State {
-    Free,
-    Used,
-    Divided {
-        /// Slots of the halves.
-        halves: SlotRange,
-        /// How many of the halves are not free: in use or divided.
-        used: u8,
-    },
+/// An untyped cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cap {
+    slot: Slot,
+    /// Which divided block it is half of, if it is not one that was given.
+    above: Option<u32>,
 }
 
 #[derive(Debug)]
-struct Node {
-    slot: Slot,
-    state: State,
+struct Divided {
+    place: Place,
+    cap: Cap,
+    /// Slots of the halves.
+    halves: SlotRange,
+    /// How many of the halves are not free: in use or divided.
+    used: u8,
+    /// Whether it is among the [`idle`](Untypeds::idle) ones.
+    listed: bool,
 }
 
 /// A block in use. Must be given back with [`Untypeds::release`].
@@ -87,13 +82,13 @@ struct Node {
 #[must_use]
 pub struct Block {
     place: Place,
-    slot: Slot,
+    cap: Cap,
 }
 
 impl Block {
     /// Its untyped cap.
     pub const fn slot(&self) -> Slot {
-        self.slot
+        self.cap.slot
     }
 
     /// Binary logarithm of its size in bytes.
@@ -104,15 +99,15 @@ impl Block {
 
 /// The memory of the server.
 ///
-/// Heap: a node and at most one entry in a set for every untyped cap, each of which takes
-/// a slot.
+/// Heap: at most two entries for every untyped cap, each of which takes a slot.
 #[derive(Debug)]
 pub struct Untypeds {
-    nodes: BTreeMap<Place, Node>,
     /// Free blocks.
-    free: BTreeSet<Place>,
-    /// Divided blocks whose halves are both free.
-    idle: BTreeSet<Place>,
+    free: BTreeMap<Place, Cap>,
+    divided: Slab<Divided>,
+    /// Divided blocks of which both halves were free at some time; all those of which they
+    /// are now.
+    idle: Vec<u32>,
     total: u64,
     free_bytes: u64,
 }
@@ -122,9 +117,9 @@ impl Untypeds {
     /// bytes, at most 47 (`seL4_MaxUntypedBits`).
     pub fn new(given: &[(Slot, u8)]) -> Self {
         let mut untypeds = Untypeds {
-            nodes: BTreeMap::new(),
-            free: BTreeSet::new(),
-            idle: BTreeSet::new(),
+            free: BTreeMap::new(),
+            divided: Slab::new(),
+            idle: Vec::new(),
             total: 0,
             free_bytes: 0,
         };
@@ -135,7 +130,8 @@ impl Untypeds {
                 offset: 0,
             };
             untypeds.total += place.bytes();
-            untypeds.put_free(place, slot);
+            let above = None;
+            untypeds.free.insert(place, Cap { slot, above });
         }
         untypeds.free_bytes = untypeds.total;
         untypeds
@@ -154,19 +150,16 @@ impl Untypeds {
     /// Slots that [`join_all`](Self::join_all) would empty.
     pub fn idle_slots(&self) -> u32 {
         let mut slots = 0;
-        let mut joined: Vec<Place> = self.idle.iter().copied().collect();
+        let divided = |index: u32| self.divided.get(index as usize);
+        let is_idle = |&index: &u32| divided(index).is_some_and(|divided| divided.used == 0);
+        let mut joined: Vec<u32> = self.idle.iter().copied().filter(is_idle).collect();
         let mut free_halves = BTreeMap::new();
-        while let Some(place) = joined.pop() {
+        while let Some(index) = joined.pop() {
             slots += 2;
-            let above = place.parent();
-            if let Some(Node {
-                state: State::Divided { used, .. },
-                ..
-            }) = self.nodes.get(&above)
-            {
+            if let Some(above) = divided(index).and_then(|divided| divided.cap.above) {
                 let more = free_halves.entry(above).or_insert(0);
                 *more += 1;
-                if more == used {
+                if divided(above).is_some_and(|divided| divided.used == *more) {
                     joined.push(above);
                 }
             }
@@ -207,11 +200,10 @@ impl Untypeds {
         most: u8,
         least: u8,
     ) -> Result<Block, Error> {
-        let largest = |free: &BTreeSet<Place>| free.last().map_or(0, |place| place.bits);
-        if largest(&self.free) < most {
+        if self.largest_bits() < most {
             self.join_all(kernel, slots);
         }
-        let bits = largest(&self.free).min(most);
+        let bits = self.largest_bits().min(most);
         if bits < least {
             return Err(Error::OutOfMemory);
         }
@@ -220,54 +212,45 @@ impl Untypeds {
 
     /// Gives a block back; everything made from it is deleted.
     pub fn release<K: Kernel>(&mut self, kernel: &mut K, block: Block) {
-        let Block { place, slot } = block;
-        kernel.revoke(slot);
-        self.put_free(place, slot);
+        let Block { place, cap } = block;
+        kernel.revoke(cap.slot);
         self.free_bytes += place.bytes();
-        self.half_is_free(place);
+        self.put_free(place, cap);
     }
 
     /// Makes every free block as large as it can be, which empties the slots that divided
     /// it.
     pub fn join_all<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots) {
-        // The smallest first: what it becomes half of may be idle then.
-        while let Some(&smallest) = self.idle.first() {
-            self.join(kernel, slots, smallest);
+        while let Some(divided) = self.idle.pop() {
+            self.join(kernel, slots, divided);
         }
     }
 
-    /// What this is half of has one half more that is free.
-    fn half_is_free(&mut self, place: Place) {
-        let above = place.parent();
-        if let Some(Node {
-            state: State::Divided { used, .. },
-            ..
-        }) = self.nodes.get_mut(&above)
+    fn largest_bits(&self) -> u8 {
+        let largest = self.free.last_key_value();
+        largest.map_or(0, |(place, _)| place.bits)
+    }
+
+    fn put_free(&mut self, place: Place, cap: Cap) {
+        self.free.insert(place, cap);
+        if let Some(above) = cap.above
+            && let Some(divided) = self.divided.get_mut(above as usize)
         {
-            *used -= 1;
-            if *used == 0 {
-                self.idle.insert(above);
+            divided.used -= 1;
+            if divided.used == 0 && !divided.listed {
+                divided.listed = true;
+                self.idle.push(above);
             }
         }
     }
 
-    /// What this is half of has one half less that is free.
-    fn half_is_used(&mut self, place: Place) {
-        let above = place.parent();
-        if let Some(Node {
-            state: State::Divided { used, .. },
-            ..
-        }) = self.nodes.get_mut(&above)
+    fn take_free(&mut self, place: Place, cap: Cap) {
+        self.free.remove(&place);
+        if let Some(above) = cap.above
+            && let Some(divided) = self.divided.get_mut(above as usize)
         {
-            *used += 1;
-            self.idle.remove(&above);
+            divided.used += 1;
         }
-    }
-
-    fn put_free(&mut self, place: Place, slot: Slot) {
-        let state = State::Free;
-        self.nodes.insert(place, Node { slot, state });
-        self.free.insert(place);
     }
 
     fn carve<K: Kernel>(
@@ -277,22 +260,18 @@ impl Untypeds {
         bits: u8,
     ) -> Result<Block, Error> {
         loop {
-            let &place = self
+            let (&place, &cap) = self
                 .free
                 .range(Place::first_of(bits)..)
                 .next()
                 .ok_or(Error::OutOfMemory)?;
             if place.bits > bits {
-                self.divide(kernel, slots, place)?;
+                self.divide(kernel, slots, place, cap)?;
                 continue;
             }
-            let node = self.nodes.get_mut(&place).ok_or(Error::OutOfMemory)?;
-            node.state = State::Used;
-            let slot = node.slot;
-            self.free.remove(&place);
+            self.take_free(place, cap);
             self.free_bytes -= place.bytes();
-            self.half_is_used(place);
-            return Ok(Block { place, slot });
+            return Ok(Block { place, cap });
         }
     }
 
@@ -301,43 +280,50 @@ impl Untypeds {
         kernel: &mut K,
         slots: &mut Slots,
         place: Place,
+        cap: Cap,
     ) -> Result<(), Error> {
-        let node = self.nodes.get_mut(&place).ok_or(Error::OutOfMemory)?;
         let halves = slots.allocate(2).map_err(|_| Error::OutOfSlots)?;
         let object = Object::Untyped {
             bits: place.bits - 1,
         };
-        if let Err(error) = kernel.retype(node.slot, object, halves.first(), 2) {
+        if let Err(error) = kernel.retype(cap.slot, object, halves.first(), 2) {
             slots.release(halves);
             return Err(error.into());
         }
+        self.take_free(place, cap);
         let caps = halves.iter();
-        node.state = State::Divided { halves, used: 0 };
-        self.free.remove(&place);
-        self.idle.insert(place);
-        self.half_is_used(place);
+        // There are fewer than slots.
+        let divided = self.divided.insert(Divided {
+            place,
+            cap,
+            halves,
+            used: 2,
+            listed: false,
+        }) as u32;
         for (half, slot) in place.halves().into_iter().zip(caps) {
-            self.put_free(half, slot);
+            let above = Some(divided);
+            self.put_free(half, Cap { slot, above });
         }
         Ok(())
     }
 
-    /// Makes one block of an idle divided one.
-    fn join<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots, place: Place) {
-        self.idle.remove(&place);
-        if let Some(Node {
-            slot,
-            state: State::Divided { halves, .. },
-        }) = self.nodes.remove(&place)
+    /// Makes one block of a divided one, if both halves are free.
+    fn join<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots, index: u32) {
+        let index = index as usize;
+        if let Some(divided) = self.divided.get_mut(index)
+            && divided.used > 0
         {
-            kernel.revoke(slot);
+            divided.listed = false;
+        } else if let Some(Divided {
+            place, cap, halves, ..
+        }) = self.divided.try_remove(index)
+        {
+            kernel.revoke(cap.slot);
             for half in place.halves() {
-                self.nodes.remove(&half);
                 self.free.remove(&half);
             }
             slots.release(halves);
-            self.put_free(place, slot);
-            self.half_is_free(place);
+            self.put_free(place, cap);
         }
     }
 }

@@ -66,7 +66,7 @@ unsafe impl Memory for FromInit {
     }
 }
 
-/// A heap, as [`heap!`](crate::heap) or [`server_heap!`](crate::server_heap) declares it.
+/// A heap, as [`heap!`](crate::heap!) or [`server_heap!`](crate::server_heap!) declares it.
 pub struct Heap<M> {
     state: SpinMutex<State, Yield>,
     memory: M,
