@@ -97,7 +97,17 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Which kernel a system runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kernel {
     /// seL4 5.0.0 with defects mended, its interface as it was
