@@ -38,6 +38,8 @@ pub const IPC_BUFFER: u64 = 0x8000_0000;
 /// The page that tells a process what it was started with
 /// ([`StartInfo`](crate::process::StartInfo)), read-only.
 pub const START_INFO: u64 = 0x8000_2000;
+/// Where the VAS server's heap begins: a multiple of 2 MiB.
+pub const SERVER_HEAP: u64 = 0x10_0000_0000;
 /// Where the files of the image given to a process begin, read-only, each at a multiple
 /// of 4 KiB.
 pub const FILES: u64 = 0x1_0000_0000;

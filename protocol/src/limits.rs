@@ -34,7 +34,18 @@ pub const PROCESSES: usize = 64;
 pub const ARGUMENT_BYTES: usize = 512;
 /// Files of the image given to one process.
 pub const FILES: usize = 8;
+/// Endpoints of the system description given to one process.
+pub const ENDPOINTS: usize = 8;
 /// Untyped caps that init hands to the server.
 pub const UNTYPEDS: usize = 128;
-/// Binary logarithm of the slots of the server's CNode, at most: its heap is made for so many.
-pub const SERVER_SLOTS_BITS: u8 = 18;
+/// Binary logarithm of the slots of the server's CNode, at most.
+pub const SERVER_SLOTS_BITS: u8 = 24;
+/// Heap of the server for as many objects as may exist, in bytes.
+pub const SERVER_HEAP_OF_OBJECTS: u64 = 4 << 20;
+/// Heap of the server for every slot of its CNode, in bytes.
+pub const SERVER_HEAP_PER_SLOT: u64 = 128;
+
+/// The most heap that clients can make a server with so many slots take, in bytes.
+pub const fn server_heap_bytes(slots_bits: u8) -> u64 {
+    SERVER_HEAP_OF_OBJECTS + (SERVER_HEAP_PER_SLOT << slots_bits)
+}

@@ -23,8 +23,11 @@ pub mod slot {
     pub const SESSION: u64 = 6;
     /// I/O ports; only in components that the system description trusts with them.
     pub const IO_PORT: u64 = 7;
+    /// The first of the endpoints that the system description gives to the component, in the
+    /// order given there; the others follow.
+    pub const ENDPOINTS: u64 = 8;
     /// The first slot the process may use as it likes.
-    pub const FREE: u64 = 16;
+    pub const FREE: u64 = ENDPOINTS + crate::limits::ENDPOINTS as u64;
 }
 
 /// Binary logarithm of the number of slots in a process's CNode.
@@ -71,6 +74,9 @@ pub struct ServerStartInfo {
     pub first_untyped: u64,
     /// Binary logarithms of their sizes in bytes, in order of slot.
     pub untyped_bits: heapless::Vec<u8, { limits::UNTYPEDS }>,
+    /// Bytes of its heap, which begins at
+    /// [`address_map::SERVER_HEAP`](crate::address_map::SERVER_HEAP).
+    pub heap_bytes: u64,
     /// How page tables are kept, by name; `None`: the server goes by what the kernel offers.
     pub page_tables: Option<Name>,
     /// The page size of segments that do not ask for one.

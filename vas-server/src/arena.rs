@@ -6,7 +6,7 @@
 //! are used again in the order in which they became free, so each lies idle as long as
 //! possible before its next generation.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use protocol::handle::GENERATIONS;
@@ -40,11 +40,12 @@ struct Place<T> {
     value: Option<T>,
 }
 
-/// A bounded collection. Its heap is taken when it is made.
+/// A bounded collection. Most of its heap is taken when it is made.
 #[derive(Debug)]
 pub struct Arena<T> {
     places: Vec<Place<T>>,
     free: VecDeque<u16>,
+    used: BTreeSet<u16>,
 }
 
 impl<T> Arena<T> {
@@ -58,6 +59,7 @@ impl<T> Arena<T> {
                 })
                 .collect(),
             free: (0..limit).collect(),
+            used: BTreeSet::new(),
         }
     }
 
@@ -91,6 +93,7 @@ impl<T> Arena<T> {
         };
         place.value = Some(value);
         self.free.pop_front();
+        self.used.insert(key.index);
         Ok(key)
     }
 
@@ -121,12 +124,14 @@ impl<T> Arena<T> {
         let value = place.value.take()?;
         place.generation = (place.generation + 1) % GENERATIONS;
         self.free.push_back(key.index);
+        self.used.remove(&key.index);
         Some(value)
     }
 
     /// Every object and its key, in order of index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        (0u16..).zip(&self.places).filter_map(|(index, place)| {
+        self.used.iter().filter_map(|&index| {
+            let place = self.places.get(usize::from(index))?;
             let generation = place.generation;
             let value = place.value.as_ref()?;
             Some((Key { index, generation }, value))

@@ -12,17 +12,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use objects::Sel4;
+use protocol::Badge;
 use protocol::process::ServerStartInfo;
 use protocol::wire::WORDS;
-use protocol::{Badge, limits};
 use sel4::{MessageInfo, cap};
-use vas_server::server::{ASID_POOLS, HEAP_OF_OBJECTS, HEAP_PER_SLOT};
+use vas_server::server::ASID_POOLS;
 use vas_server::{Configuration, Policies, Server, Slot};
 
-/// The most that clients can make the server take, with the largest CNode it may have.
-const HEAP_BYTES: usize = HEAP_OF_OBJECTS + HEAP_PER_SLOT * (1 << limits::SERVER_SLOTS_BITS);
-
-runtime::heap!(HEAP_BYTES);
+runtime::server_heap!();
 runtime::server_main!(main);
 
 /// Extra caps of one message (seL4 manual, chapter "Message Passing").

@@ -9,9 +9,9 @@
 //! takes are ignored. A refused request has changed nothing: what was done for it is undone.
 //!
 //! # Heap
-//! Clients cannot make the server take more heap than [`HEAP_OF_OBJECTS`] and
-//! [`HEAP_PER_SLOT`] for every capability slot that it was given: whatever is remembered
-//! either counts towards one of the [limits] or stands for a slot in use.
+//! Clients cannot make the server take more heap than
+//! [`server_heap_bytes`](limits::server_heap_bytes) of the slots that it was given: whatever is
+//! remembered either counts towards one of the [limits] or stands for a slot in use.
 
 mod fault;
 mod object;
@@ -44,12 +44,6 @@ use object::Object;
 
 /// ASID pools that the server makes: seL4 5.0.0 has 8 on x86_64, of which one is init's.
 pub const ASID_POOLS: u32 = 7;
-
-/// Heap for as many objects as the [limits] allow, in bytes.
-pub const HEAP_OF_OBJECTS: usize = 4 << 20;
-
-/// Heap for every capability slot, in bytes.
-pub const HEAP_PER_SLOT: usize = 128;
 
 /// What init gives to the server.
 #[derive(Clone, Debug)]

@@ -11,7 +11,6 @@ use protocol::message::{
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, Badge, Error, Handle, Kind, Mode, Name, PageSize, Rights, limits};
-use vas_server::server::{HEAP_OF_OBJECTS, HEAP_PER_SLOT};
 use vas_server::{Configuration, Kernel, KernelError, Object, Policies, Server, Slot, TableLevel};
 
 struct Counting;
@@ -166,7 +165,8 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
 fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
     // Every segment needs page tables of its own, so that most slots stand for one.
     const APART: u64 = SLOT_BYTES / 2 + (2 << 20);
-    const SLOTS: u32 = 60_000;
+    const SLOTS_BITS: u8 = 16;
+    const SLOTS: u32 = 1 << SLOTS_BITS;
     let configuration = Configuration {
         slots: 10..10 + SLOTS,
         endpoint: Slot(2),
@@ -183,7 +183,7 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
     assert_eq!(server.statistics().segments as usize, limits::SEGMENTS);
     assert!(server.statistics().slots_free < 2000);
     let most = MOST.load(Ordering::Relaxed) - before;
-    let bound = HEAP_OF_OBJECTS + SLOTS as usize * HEAP_PER_SLOT;
+    let bound = limits::server_heap_bytes(SLOTS_BITS) as usize;
     assert!(most <= bound, "{most} bytes, and not at most {bound}");
     println!("{most} bytes of heap at most, of {bound}");
 }

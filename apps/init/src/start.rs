@@ -7,7 +7,7 @@ use core::fmt;
 
 use image::Image;
 use objects::Slot;
-use protocol::address_map::PAGE_BYTES;
+use protocol::address_map::{PAGE_BYTES, SERVER_HEAP};
 use protocol::handle::Badge;
 use protocol::process::{InitError, ServerStartInfo, slot};
 use protocol::{Name, limits};
@@ -17,10 +17,9 @@ use crate::memory::{Objects, first};
 use crate::process::{Layout, Process};
 use crate::server::Server;
 use crate::system::{SERVER, System, badge};
+use crate::vspace;
 
 const DEPTH: u8 = u64::BITS as u8;
-/// init keeps at most this part of memory for processes: one quarter.
-const SHARE: u64 = 4;
 /// Untyped memory smaller than this is left alone: binary logarithm of bytes.
 const SMALLEST_BITS: u8 = 12;
 
@@ -64,6 +63,9 @@ pub fn start(
     objects.open_window()?;
 
     let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
+    let endpoints = (0..image.system().endpoints.to_native())
+        .map(|_| objects.make_one(ObjectType::Endpoint, 0))
+        .collect::<Result<_, _>>()?;
     let server_endpoint = objects.make_one(ObjectType::Endpoint, 0)?;
     let control = first(&objects.slots(2)?);
     Objects::CNODE.mint(
@@ -87,6 +89,7 @@ pub fn start(
         objects,
         server,
         endpoint,
+        endpoints,
         processes: Vec::new(),
         next: 1,
     })
@@ -103,7 +106,7 @@ fn divide_memory(boot_info: &BootInfo) -> (Untypeds, Untypeds) {
         .map(|untyped| (Slot(untyped.slot as u32), untyped.size_bits))
         .collect();
     untypeds.sort_by_key(|&(slot, bits)| (core::cmp::Reverse(bits), slot));
-    let mut share = untypeds.iter().map(|&(_, bits)| 1u64 << bits).sum::<u64>() / SHARE;
+    let mut share = untypeds.iter().map(|&(_, bits)| 1u64 << bits).sum::<u64>() / image::INIT_SHARE;
     let (own, mut servers): (Untypeds, Untypeds) = untypeds.into_iter().partition(|&(_, bits)| {
         let kept = 1 << bits <= share;
         if kept {
@@ -131,6 +134,7 @@ fn start_server(
         endpoint: slot::FREE,
         asid_control: slot::FREE + 1,
         first_untyped,
+        heap_bytes: limits::server_heap_bytes(cnode_bits),
         untyped_bits: untypeds.iter().map(|&(_, bits)| bits).collect(),
         page_tables: description
             .page_tables
@@ -155,6 +159,7 @@ fn start_server(
     process
         .build(objects, &layout, cnode_bits)
         .map_err(Error::Server)?;
+    vspace::map_large(objects, process.root(), SERVER_HEAP, info.heap_bytes)?;
 
     let cnode = process.cnode();
     let give = |to: u64, from: u64| {

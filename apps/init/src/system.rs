@@ -44,6 +44,8 @@ pub struct System {
     pub server: Server,
     /// Where processes and the kernel send to.
     pub endpoint: cap::Endpoint,
+    /// Slots of the endpoints that components talk to each other through.
+    pub endpoints: Vec<u64>,
     /// Processes that run, or whose parent may still ask how they ended.
     pub processes: Vec<Process>,
     /// The number of the next process.
@@ -258,7 +260,11 @@ impl System {
             .session_create(principal, &process.extents)
             .map_err(|_| InitError::NoSession)?;
         process.session = Some(session.session);
-        self.equip(process, &session)
+        let endpoints = component
+            .endpoints
+            .iter()
+            .map(|index| index.to_native() as usize);
+        self.equip(process, &session, endpoints)
             .map_err(|_| InitError::OutOfMemory)?;
 
         process
@@ -272,7 +278,12 @@ impl System {
     }
 
     /// Gives a process its caps, and the server those of its private memory.
-    fn equip(&self, process: &Process, session: &SessionCreated) -> Result<(), sel4::Error> {
+    fn equip(
+        &self,
+        process: &Process,
+        session: &SessionCreated,
+        endpoints: impl Iterator<Item = usize>,
+    ) -> Result<(), sel4::Error> {
         let root = Objects::CNODE;
         let cnode = process.cnode();
         let all = CapRights::ALL;
@@ -314,6 +325,10 @@ impl System {
                 all,
                 badge,
             )?;
+        }
+        for (to, index) in (slot::ENDPOINTS..).zip(endpoints) {
+            let endpoint = self.endpoints[index];
+            cnode.copy(to, CNODE_BITS, root, endpoint, DEPTH, all)?;
         }
         cnode.move_(
             slot::SESSION,

@@ -157,17 +157,21 @@ fn encode(
     };
     let index = |index: Option<usize>| index.and_then(|index| u32::try_from(index).ok());
 
+    let endpoints = system.endpoints();
     let mut given = Vec::new();
     for component in &system.components {
-        let indices = component.files.iter().map(|name| index(system.file(name)));
-        let indices: Option<Vec<u32>> = indices.collect();
-        given.push(indices.context("a component has a file that is not there")?);
+        let files = component.files.iter().map(|name| index(system.file(name)));
+        let files: Option<Vec<u32>> = files.collect();
+        let endpoint = |name| index(endpoints.iter().position(|known| *known == name));
+        let endpoints: Option<Vec<u32>> = component.endpoints.iter().map(endpoint).collect();
+        let given_to_it = files.zip(endpoints);
+        given.push(given_to_it.context("a component has a file that is not there")?);
     }
     let components: Vec<_> = system
         .components
         .iter()
         .zip(&given)
-        .map(|(component, files)| image::Component {
+        .map(|(component, (files, endpoints))| image::Component {
             name: &component.name,
             arguments: &component.arguments,
             user: component.user,
@@ -176,6 +180,7 @@ fn encode(
             stack_bytes: component.stack.0,
             may_spawn: component.may_spawn,
             files,
+            endpoints,
             program: program(component.source()),
         })
         .collect();
@@ -200,6 +205,7 @@ fn encode(
         },
         main: index(system.component(&system.main)).context("there is no main component")?,
         components: &components,
+        endpoints: u32::try_from(endpoints.len())?,
         files: &files,
     };
     let mut buffer = vec![0; MANIFEST_MAXIMUM];
@@ -229,6 +235,7 @@ name = "first"
 package = "package"
 binary = "shared"
 user = 1
+endpoints = ["other", "common"]
 [[component]]
 name = "second"
 package = "package"
@@ -237,6 +244,7 @@ user = 2
 groups = [7, 8]
 arguments = "x"
 files = ["long", "input"]
+endpoints = ["common"]
 [[file]]
 name = "input"
 path = "input"
@@ -298,6 +306,10 @@ path = "long"
         assert_eq!(second.user.to_native(), 2);
         assert_eq!(*second.groups, [7, 8]);
         assert_eq!(&*second.arguments, "x");
+        assert_eq!(found.endpoints.to_native(), 2);
+        let first = image.component("first").unwrap();
+        assert_eq!(first.endpoints[1], second.endpoints[0]);
+        assert_ne!(first.endpoints[0], first.endpoints[1]);
         let contents: Vec<_> = second
             .files
             .iter()

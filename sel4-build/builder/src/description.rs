@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::address_map::{PAGE_BYTES, SLOT_BYTES, STACK_TOP};
+use protocol::address_map::{self, PAGE_BYTES, STACK_TOP};
 use protocol::{Name, limits};
 use serde::de::{self, Deserialize, Deserializer};
 
@@ -25,7 +25,9 @@ pub const PAGE_SIZES: &[&str] = &["small", "large", "huge", "largest-fit"];
 /// Least memory that a system boots in.
 const MEMORY_MINIMUM: u64 = 64 << 20;
 /// The kernel maps all of physical memory into one slot of its root table.
-const MEMORY_MAXIMUM: u64 = SLOT_BYTES - (2 << 30);
+const MEMORY_MAXIMUM: u64 = address_map::SLOT_BYTES - (2 << 30);
+/// Bytes of a capability slot.
+const SLOT_BYTES: u64 = 32;
 
 /// What is wrong with a description.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +97,17 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Which kernel a system runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kernel {
     /// seL4 5.0.0 with defects mended, its interface as it was
@@ -227,6 +239,10 @@ pub struct Component {
     /// Names of the files it is given.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Names of the endpoints it is given; components that name the same one can talk to each
+    /// other.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
     /// Whether it may start components.
     #[serde(default)]
     pub may_spawn: bool,
@@ -315,6 +331,14 @@ impl System {
         self.files.iter().position(|file| file.name == name)
     }
 
+    /// The names of all endpoints, each once.
+    pub fn endpoints(&self) -> BTreeSet<&String> {
+        let components = self.components.iter();
+        components
+            .flat_map(|component| &component.endpoints)
+            .collect()
+    }
+
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let server = self.server.path.iter_mut();
         let components = self
@@ -357,6 +381,13 @@ impl System {
             12,
             limits::SERVER_SLOTS_BITS,
         )?;
+        let bits = server.slots_bits;
+        let needs = Bytes((SLOT_BYTES << bits) + limits::server_heap_bytes(bits));
+        let share = Bytes(self.memory.0 / image::INIT_SHARE);
+        if needs > share {
+            let reason = format!("slots and heap take {needs}, of {share} that init has");
+            return wrong("server.slots_bits", reason);
+        }
         check_stack("server.stack", server.stack)?;
         let page_tables = server
             .page_tables
@@ -426,6 +457,16 @@ impl System {
             }
             if !seen.insert(file) {
                 return wrong(key("files"), format!("`{file}` is named twice"));
+            }
+        }
+        if component.endpoints.len() > limits::ENDPOINTS {
+            return wrong(key("endpoints"), format!("more than {}", limits::ENDPOINTS));
+        }
+        let mut seen = BTreeSet::new();
+        for endpoint in &component.endpoints {
+            check_name(&key("endpoints"), endpoint)?;
+            if !seen.insert(endpoint) {
+                return wrong(key("endpoints"), format!("`{endpoint}` is named twice"));
             }
         }
         Ok(())
@@ -819,8 +860,10 @@ path = "README.md"
     #[test]
     fn a_server_with_too_few_or_too_many_slots_is_refused() {
         let key = "server.slots_bits";
-        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 18");
-        assert_refused("slots_bits = 16", "slots_bits = 19", key, "not 12 to 18");
+        assert_refused("slots_bits = 16", "slots_bits = 11", key, "not 12 to 24");
+        assert_refused("slots_bits = 16", "slots_bits = 25", key, "not 12 to 24");
+        let reason = "take 164M, of 128M that init has";
+        assert_refused("slots_bits = 16", "slots_bits = 20", key, reason);
     }
 
     #[test]
@@ -831,7 +874,21 @@ path = "README.md"
     }
 
     #[test]
+    fn an_endpoint_that_is_no_name_or_named_twice_is_refused() {
+        let key = "component.writer.endpoints";
+        for (list, reason) in [("[\"\"]", "no name"), ("[\"e\", \"e\"]", "twice")] {
+            let with = format!("user = 1000\nendpoints = {list}");
+            assert_refused("user = 1000", &with, key, reason);
+        }
+    }
+
+    #[test]
     fn more_than_the_protocol_allows_is_refused() {
+        let endpoints: Vec<String> = (0..=limits::ENDPOINTS).map(|e| e.to_string()).collect();
+        let with = format!("user = 1000\nendpoints = {endpoints:?}");
+        let key = "component.writer.endpoints";
+        assert_refused("user = 1000", &with, key, "more than 8");
+
         let files = format!("{:?}", vec!["input"; limits::FILES + 1]);
         let key = "component.writer.files";
         assert_refused("[\"input\"]", &files, key, "more than 8");

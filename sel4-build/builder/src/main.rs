@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod bench;
 mod boot;
 mod components;
 mod console;
@@ -24,11 +25,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::bench::Benchmark;
 use crate::description::Bytes;
 use crate::qemu::{Machine, Outcome};
 use crate::system::{Built, Changes};
 use crate::test::Verdict;
 use crate::tree::Tree;
+use crate::watch::Limits;
 
 /// What runs when nothing is said.
 const DEFAULT_SYSTEM: &str = "demo";
@@ -65,11 +68,16 @@ enum Action {
     },
     /// Run all tests, on the host and in QEMU
     Test,
+    /// Count instructions with each kernel and write docs/results
+    Bench {
+        /// What to count
+        benchmark: Benchmark,
+    },
     /// Remove all that was built
     Clean,
 }
 
-#[derive(Args)]
+#[derive(Args, Default, PartialEq)]
 struct Options {
     /// Take a kernel that checks itself and prints what it refuses
     #[arg(long, global = true)]
@@ -152,6 +160,17 @@ fn try_main() -> Result<ExitCode> {
                 }
             }
         }
+        Action::Bench { benchmark } => {
+            ensure!(
+                options == Options::default(),
+                "figures are those of the description: `bench` takes no options"
+            );
+            match bench::run(&tree, benchmark, &mut stdout())? {
+                bench::Verdict::Interrupted => Ok(interrupted()),
+                bench::Verdict::Done(true) => Ok(ExitCode::SUCCESS),
+                bench::Verdict::Done(false) => bail!("not all that is required is met"),
+            }
+        }
         Action::Clean => {
             let status = Command::new(tree::cargo())
                 .arg("clean")
@@ -174,7 +193,7 @@ fn run(tree: &Tree, name: &str, options: &Options) -> Result<ExitCode> {
             built.kernel.elf.display()
         );
     }
-    let limit = built.system.time_limit();
+    let limit = Limits::of_system(built.system.time_limit());
     let (outcome, _) = machine.run(&built.kernel.image, &built.image, limit, &mut stdout())?;
     match outcome {
         Outcome::Passed => Ok(ExitCode::SUCCESS),

@@ -13,9 +13,6 @@ use crate::console::Console;
 use crate::description::Bytes;
 use crate::watch::{self, End, Limits};
 
-/// A system that prints nothing for so long counts as hung.
-pub const SILENCE: Duration = Duration::from_secs(60);
-
 /// What QEMU says of every seL4 kernel, which asks for a video mode that it does not need,
 /// and what it says when we end it.
 fn is_noise(line: &str) -> bool {
@@ -72,14 +69,11 @@ impl Machine {
         &self,
         kernel: &Path,
         image: &Path,
-        time_limit: Duration,
+        limits: Limits,
         out: &mut dyn Write,
     ) -> anyhow::Result<(Outcome, Console)> {
         // One who is debugging has time.
-        let limits = (!self.gdb).then_some(Limits {
-            silence: SILENCE,
-            total: time_limit,
-        });
+        let limits = (!self.gdb).then_some(limits);
         let (end, console) = watch::run(
             &mut self.command(kernel, image),
             limits,

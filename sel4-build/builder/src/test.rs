@@ -78,8 +78,8 @@ pub fn run(
         };
         let outcome = system::build(tree, name, &changes).and_then(|built| {
             eprintln!("boot: {name}, kernel {kernel}");
-            let time_limit = built.system.time_limit();
-            machine(&built).run(&built.kernel.image, &built.image, time_limit, out)
+            let limits = Limits::of_system(built.system.time_limit());
+            machine(&built).run(&built.kernel.image, &built.image, limits, out)
         });
         let (outcome, console) = match outcome {
             Ok(result) => result,

@@ -46,6 +46,15 @@ pub struct Limits {
     pub total: Duration,
 }
 
+impl Limits {
+    /// Those of a system that may run for so long in all: one that prints nothing for a minute
+    /// counts as hung.
+    pub fn of_system(total: Duration) -> Self {
+        let silence = Duration::from_secs(60);
+        Limits { silence, total }
+    }
+}
+
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -18,7 +18,7 @@ use crate::manifest::{
 };
 
 /// "sel4-vas", and changes with the layout of archive or manifest.
-const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas1");
+const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas2");
 
 /// Bytes of the header; the manifest follows it.
 pub const HEADER_BYTES: usize = 32;
@@ -232,6 +232,14 @@ impl<'a> Image<'a> {
                         .all(|index| (index.to_native() as usize) < system.files.len()),
                 "component.files",
             )?;
+            require(
+                component.endpoints.len() <= limits::ENDPOINTS
+                    && component
+                        .endpoints
+                        .iter()
+                        .all(|index| index.to_native() < system.endpoints.to_native()),
+                "component.endpoints",
+            )?;
             self.check_program(&component.program, component.stack_bytes.to_native())?;
         }
         for file in system.files.iter() {
@@ -344,6 +352,7 @@ mod tests {
         stack_bytes: 4 * PAGE_BYTES,
         may_spawn: true,
         files: &[0],
+        endpoints: &[1],
         program: PROGRAM,
     };
     const SYSTEM: System = System {
@@ -357,6 +366,7 @@ mod tests {
         },
         main: 0,
         components: &[COMPONENT],
+        endpoints: 2,
         files: &[FILE],
     };
 
@@ -405,6 +415,7 @@ mod tests {
         assert_eq!(component.stack_bytes.to_native(), 4 * PAGE_BYTES);
         assert!(component.may_spawn);
         assert_eq!(*component.files, [0]);
+        assert_eq!(*component.endpoints, [1]);
         assert_eq!(component.program.entry.to_native(), IMAGE_BASE + 16);
 
         let [code, data] = &*component.program.segments else {
@@ -613,6 +624,20 @@ mod tests {
                     ..COMPONENT
                 },
                 "component.files",
+            ),
+            (
+                Component {
+                    endpoints: &[2],
+                    ..COMPONENT
+                },
+                "component.endpoints",
+            ),
+            (
+                Component {
+                    endpoints: &[0; limits::ENDPOINTS + 1],
+                    ..COMPONENT
+                },
+                "component.endpoints",
             ),
         ] {
             assert_eq!(component_refusal(component), Some(Error::Invalid(what)));

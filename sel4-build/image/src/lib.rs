@@ -18,6 +18,9 @@ pub use manifest::{
     ArchivedSystem, Component, File, Program, Segment, Server, System,
 };
 
+/// init keeps one part in so many of memory: for itself, the VAS server's slots and heap, and
+/// processes.
+pub const INIT_SHARE: u64 = 4;
 /// Priority of the VAS server: below init's, which is seL4's highest, 255.
 pub const SERVER_PRIORITY: u8 = 254;
 /// Highest priority of a component: below the VAS server's, so that none can starve it.

@@ -22,6 +22,8 @@ pub struct System<'a> {
     /// What can be started.
     #[rkyv(with = InlineAsBox)]
     pub components: &'a [Component<'a>],
+    /// How many endpoints components talk to each other through.
+    pub endpoints: u32,
     /// What can be given to components.
     #[rkyv(with = InlineAsBox)]
     pub files: &'a [File<'a>],
@@ -67,6 +69,9 @@ pub struct Component<'a> {
     /// Indices of the files it is given.
     #[rkyv(with = InlineAsBox)]
     pub files: &'a [u32],
+    /// Which endpoints it is given.
+    #[rkyv(with = InlineAsBox)]
+    pub endpoints: &'a [u32],
     /// What it runs.
     pub program: Program<'a>,
 }

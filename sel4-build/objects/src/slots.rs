@@ -5,7 +5,8 @@
 //! Frames of a segment, and copies of their caps, lie in consecutive slots, so that a
 //! segment of any size is remembered by one number.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::kernel::Slot;
@@ -35,17 +36,25 @@ impl SlotRange {
     }
 }
 
+/// How many single slots lie ready.
+const SINGLES: usize = 64;
+
 /// Not enough consecutive slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfSlots;
 
 /// The free slots.
 ///
-/// Heap: one entry for every gap between ranges in use.
+/// Heap: two entries for every gap between ranges in use.
 #[derive(Debug)]
 pub struct Slots {
     /// First slot of every free range and how many follow; ranges never touch.
     free: BTreeMap<u32, u32>,
+    /// The same, how many slots first: in the order in which they are taken.
+    by_count: BTreeSet<(u32, u32)>,
+    /// Single slots that were given back, at most [`SINGLES`]. Most are taken one at a time,
+    /// and these cost next to nothing to take and to give back.
+    singles: Vec<u32>,
     free_count: u32,
     total: u32,
 }
@@ -53,16 +62,18 @@ pub struct Slots {
 impl Slots {
     /// All of `range` is free.
     pub fn new(range: Range<u32>) -> Self {
-        let total = range.end.saturating_sub(range.start);
-        let mut free = BTreeMap::new();
-        if total > 0 {
-            free.insert(range.start, total);
-        }
-        Slots {
-            free,
-            free_count: total,
-            total,
-        }
+        let mut slots = Slots {
+            free: BTreeMap::new(),
+            by_count: BTreeSet::new(),
+            singles: Vec::with_capacity(SINGLES),
+            free_count: 0,
+            total: range.end.saturating_sub(range.start),
+        };
+        slots.release(SlotRange {
+            first: range.start,
+            count: slots.total,
+        });
+        slots
     }
 
     /// How many there are.
@@ -75,49 +86,75 @@ impl Slots {
         self.free_count
     }
 
-    /// Takes `count` consecutive slots, from the smallest gap that has so many.
+    /// Takes `count` consecutive slots: a single one that was given back, or from the smallest
+    /// gap that has so many.
     ///
     /// # Errors
     /// [`OutOfSlots`] if no gap has.
     pub fn allocate(&mut self, count: u32) -> Result<SlotRange, OutOfSlots> {
-        if count == 0 {
-            return Ok(SlotRange { first: 0, count: 0 });
-        }
-        let (first, length) = self
-            .free
-            .iter()
-            .map(|(&first, &length)| (first, length))
-            .filter(|&(_, length)| length >= count)
-            .min_by_key(|&(_, length)| length)
-            .ok_or(OutOfSlots)?;
-        self.free.remove(&first);
-        if length > count {
-            self.free.insert(first + count, length - count);
-        }
+        let first = match count {
+            0 => Some(0),
+            1 => self.singles.pop().or_else(|| self.take(1)),
+            _ => self.take(count).or_else(|| {
+                self.join_singles();
+                self.take(count)
+            }),
+        };
+        let first = first.ok_or(OutOfSlots)?;
         self.free_count -= count;
         Ok(SlotRange { first, count })
     }
 
     /// Gives slots back. They must be empty.
     pub fn release(&mut self, range: SlotRange) {
-        let SlotRange {
-            mut first,
-            mut count,
-        } = range;
-        if count == 0 {
-            return;
-        }
+        let SlotRange { first, count } = range;
         self.free_count += count;
-        if let Some(after) = self.free.remove(&(first + count)) {
+        match count {
+            0 => {}
+            1 if self.singles.len() < SINGLES => self.singles.push(first),
+            _ => self.join(first, count),
+        }
+    }
+
+    fn take(&mut self, count: u32) -> Option<u32> {
+        let &(length, first) = self.by_count.range((count, 0)..).next()?;
+        self.remove(first, length);
+        if length > count {
+            self.insert(first + count, length - count);
+        }
+        Some(first)
+    }
+
+    fn join_singles(&mut self) {
+        while let Some(single) = self.singles.pop() {
+            self.join(single, 1);
+        }
+    }
+
+    /// Makes one gap of these slots and the gaps beside them.
+    fn join(&mut self, mut first: u32, mut count: u32) {
+        if let Some(&after) = self.free.get(&(first + count)) {
+            self.remove(first + count, after);
             count += after;
         }
         if let Some((&before, &length)) = self.free.range(..first).next_back()
             && before + length == first
         {
+            self.remove(before, length);
             first = before;
             count += length;
         }
+        self.insert(first, count);
+    }
+
+    fn insert(&mut self, first: u32, count: u32) {
         self.free.insert(first, count);
+        self.by_count.insert((count, first));
+    }
+
+    fn remove(&mut self, first: u32, count: u32) {
+        self.free.remove(&first);
+        self.by_count.remove(&(count, first));
     }
 }
 
@@ -161,6 +198,19 @@ mod tests {
         assert_eq!(slots.allocate(2).unwrap().first(), Slot(0));
         slots.release(wall);
         slots.release(other_wall);
+    }
+
+    #[test]
+    fn slots_given_back_one_by_one_can_be_had_as_one_range() {
+        const COUNT: u32 = 2 * SINGLES as u32;
+        let mut slots = Slots::new(0..COUNT);
+        let ones: Vec<SlotRange> = (0..COUNT).map(|_| slots.allocate(1).unwrap()).collect();
+        assert_eq!(slots.allocate(1), Err(OutOfSlots));
+        for one in ones {
+            slots.release(one);
+        }
+        assert_eq!(slots.free_count(), COUNT);
+        assert_eq!(slots.allocate(COUNT).unwrap().count(), COUNT);
     }
 
     #[test]

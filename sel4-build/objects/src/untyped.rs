@@ -6,12 +6,14 @@
 //! two halves, and is whole again once everything derived from it is deleted. Halves that
 //! are both free are *not* joined at once: seL4 clears a block when it is used again after
 //! its parts were deleted, so joining and dividing over and over would clear over and over.
-//! They are joined when a request cannot be met otherwise.
+//! They are joined when a request cannot be met otherwise. So taking a block and giving it
+//! back costs the same whatever else is in use.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use protocol::Error;
+use slab::Slab;
 
 use crate::kernel::{Kernel, Object, Slot};
 use crate::slots::{SlotRange, Slots};
@@ -42,14 +44,6 @@ impl Place {
         1 << self.bits
     }
 
-    const fn parent(self) -> Self {
-        Place {
-            bits: self.bits + 1,
-            tree: self.tree,
-            offset: self.offset & !((2 << self.bits) - 1),
-        }
-    }
-
     const fn halves(self) -> [Self; 2] {
         let lower = Place {
             bits: self.bits - 1,
@@ -63,22 +57,24 @@ impl Place {
     }
 }
 
-#[derive(Debug)]
-enum State {
-    Free,
-    Used,
-    Divided {
-        /// Slots of the halves.
-        halves: SlotRange,
-        /// Blocks in use anywhere below.
-        used: u32,
-    },
+/// An untyped cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cap {
+    slot: Slot,
+    /// Which divided block it is half of, if it is not one that was given.
+    above: Option<u32>,
 }
 
 #[derive(Debug)]
-struct Node {
-    slot: Slot,
-    state: State,
+struct Divided {
+    place: Place,
+    cap: Cap,
+    /// Slots of the halves.
+    halves: SlotRange,
+    /// How many of the halves are not free: in use or divided.
+    used: u8,
+    /// Whether it is among the [`idle`](Untypeds::idle) ones.
+    listed: bool,
 }
 
 /// A block in use. Must be given back with [`Untypeds::release`].
@@ -86,13 +82,13 @@ struct Node {
 #[must_use]
 pub struct Block {
     place: Place,
-    slot: Slot,
+    cap: Cap,
 }
 
 impl Block {
     /// Its untyped cap.
     pub const fn slot(&self) -> Slot {
-        self.slot
+        self.cap.slot
     }
 
     /// Binary logarithm of its size in bytes.
@@ -103,15 +99,15 @@ impl Block {
 
 /// The memory of the server.
 ///
-/// Heap: a node and at most one entry in a set for every untyped cap, each of which takes
-/// a slot.
+/// Heap: at most two entries for every untyped cap, each of which takes a slot.
 #[derive(Debug)]
 pub struct Untypeds {
-    nodes: BTreeMap<Place, Node>,
     /// Free blocks.
-    free: BTreeSet<Place>,
-    /// Divided blocks that nothing below is used of.
-    idle: BTreeSet<Place>,
+    free: BTreeMap<Place, Cap>,
+    divided: Slab<Divided>,
+    /// Divided blocks of which both halves were free at some time; all those of which they
+    /// are now.
+    idle: Vec<u32>,
     total: u64,
     free_bytes: u64,
 }
@@ -121,9 +117,9 @@ impl Untypeds {
     /// bytes, at most 47 (`seL4_MaxUntypedBits`).
     pub fn new(given: &[(Slot, u8)]) -> Self {
         let mut untypeds = Untypeds {
-            nodes: BTreeMap::new(),
-            free: BTreeSet::new(),
-            idle: BTreeSet::new(),
+            free: BTreeMap::new(),
+            divided: Slab::new(),
+            idle: Vec::new(),
             total: 0,
             free_bytes: 0,
         };
@@ -134,7 +130,8 @@ impl Untypeds {
                 offset: 0,
             };
             untypeds.total += place.bytes();
-            untypeds.put_free(place, slot);
+            let above = None;
+            untypeds.free.insert(place, Cap { slot, above });
         }
         untypeds.free_bytes = untypeds.total;
         untypeds
@@ -150,9 +147,24 @@ impl Untypeds {
         self.free_bytes
     }
 
-    /// Slots that hold nothing but the halves of free memory.
+    /// Slots that [`join_all`](Self::join_all) would empty.
     pub fn idle_slots(&self) -> u32 {
-        2 * self.idle.len() as u32
+        let mut slots = 0;
+        let divided = |index: u32| self.divided.get(index as usize);
+        let is_idle = |&index: &u32| divided(index).is_some_and(|divided| divided.used == 0);
+        let mut joined: Vec<u32> = self.idle.iter().copied().filter(is_idle).collect();
+        let mut free_halves = BTreeMap::new();
+        while let Some(index) = joined.pop() {
+            slots += 2;
+            if let Some(above) = divided(index).and_then(|divided| divided.cap.above) {
+                let more = free_halves.entry(above).or_insert(0);
+                *more += 1;
+                if divided(above).is_some_and(|divided| divided.used == *more) {
+                    joined.push(above);
+                }
+            }
+        }
+        slots
     }
 
     /// Takes a block of `1 << bits` bytes: the smallest that is large enough, divided as
@@ -167,16 +179,8 @@ impl Untypeds {
         slots: &mut Slots,
         bits: u8,
     ) -> Result<Block, Error> {
-        if self.free.range(Place::first_of(bits)..).next().is_none() {
-            let &smallest = self
-                .idle
-                .range(Place::first_of(bits)..)
-                .next()
-                .ok_or(Error::OutOfMemory)?;
-            self.join(kernel, slots, smallest);
-        }
         match self.carve(kernel, slots, bits) {
-            Err(Error::OutOfSlots) if !self.idle.is_empty() => {
+            Err(Error::OutOfMemory | Error::OutOfSlots) if !self.idle.is_empty() => {
                 self.join_all(kernel, slots);
                 self.carve(kernel, slots, bits)
             }
@@ -196,8 +200,10 @@ impl Untypeds {
         most: u8,
         least: u8,
     ) -> Result<Block, Error> {
-        let largest = self.free.last().max(self.idle.last());
-        let bits = largest.map_or(0, |place| place.bits).min(most);
+        if self.largest_bits() < most {
+            self.join_all(kernel, slots);
+        }
+        let bits = self.largest_bits().min(most);
         if bits < least {
             return Err(Error::OutOfMemory);
         }
@@ -206,36 +212,45 @@ impl Untypeds {
 
     /// Gives a block back; everything made from it is deleted.
     pub fn release<K: Kernel>(&mut self, kernel: &mut K, block: Block) {
-        let Block { place, slot } = block;
-        kernel.revoke(slot);
-        self.put_free(place, slot);
+        let Block { place, cap } = block;
+        kernel.revoke(cap.slot);
         self.free_bytes += place.bytes();
-        let mut above = place.parent();
-        while let Some(Node {
-            state: State::Divided { used, .. },
-            ..
-        }) = self.nodes.get_mut(&above)
-        {
-            *used -= 1;
-            if *used == 0 {
-                self.idle.insert(above);
-            }
-            above = above.parent();
-        }
+        self.put_free(place, cap);
     }
 
     /// Makes every free block as large as it can be, which empties the slots that divided
     /// it.
     pub fn join_all<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots) {
-        while let Some(&largest) = self.idle.last() {
-            self.join(kernel, slots, largest);
+        while let Some(divided) = self.idle.pop() {
+            self.join(kernel, slots, divided);
         }
     }
 
-    fn put_free(&mut self, place: Place, slot: Slot) {
-        let state = State::Free;
-        self.nodes.insert(place, Node { slot, state });
-        self.free.insert(place);
+    fn largest_bits(&self) -> u8 {
+        let largest = self.free.last_key_value();
+        largest.map_or(0, |(place, _)| place.bits)
+    }
+
+    fn put_free(&mut self, place: Place, cap: Cap) {
+        self.free.insert(place, cap);
+        if let Some(above) = cap.above
+            && let Some(divided) = self.divided.get_mut(above as usize)
+        {
+            divided.used -= 1;
+            if divided.used == 0 && !divided.listed {
+                divided.listed = true;
+                self.idle.push(above);
+            }
+        }
+    }
+
+    fn take_free(&mut self, place: Place, cap: Cap) {
+        self.free.remove(&place);
+        if let Some(above) = cap.above
+            && let Some(divided) = self.divided.get_mut(above as usize)
+        {
+            divided.used += 1;
+        }
     }
 
     fn carve<K: Kernel>(
@@ -245,33 +260,18 @@ impl Untypeds {
         bits: u8,
     ) -> Result<Block, Error> {
         loop {
-            let &place = self
+            let (&place, &cap) = self
                 .free
                 .range(Place::first_of(bits)..)
                 .next()
                 .ok_or(Error::OutOfMemory)?;
             if place.bits > bits {
-                self.divide(kernel, slots, place)?;
+                self.divide(kernel, slots, place, cap)?;
                 continue;
             }
-            let node = self.nodes.get_mut(&place).ok_or(Error::OutOfMemory)?;
-            node.state = State::Used;
-            let slot = node.slot;
-            self.free.remove(&place);
+            self.take_free(place, cap);
             self.free_bytes -= place.bytes();
-            let mut above = place.parent();
-            while let Some(Node {
-                state: State::Divided { used, .. },
-                ..
-            }) = self.nodes.get_mut(&above)
-            {
-                *used += 1;
-                if *used == 1 {
-                    self.idle.remove(&above);
-                }
-                above = above.parent();
-            }
-            return Ok(Block { place, slot });
+            return Ok(Block { place, cap });
         }
     }
 
@@ -280,46 +280,50 @@ impl Untypeds {
         kernel: &mut K,
         slots: &mut Slots,
         place: Place,
+        cap: Cap,
     ) -> Result<(), Error> {
-        let node = self.nodes.get_mut(&place).ok_or(Error::OutOfMemory)?;
         let halves = slots.allocate(2).map_err(|_| Error::OutOfSlots)?;
         let object = Object::Untyped {
             bits: place.bits - 1,
         };
-        if let Err(error) = kernel.retype(node.slot, object, halves.first(), 2) {
+        if let Err(error) = kernel.retype(cap.slot, object, halves.first(), 2) {
             slots.release(halves);
             return Err(error.into());
         }
+        self.take_free(place, cap);
         let caps = halves.iter();
-        node.state = State::Divided { halves, used: 0 };
-        self.free.remove(&place);
-        self.idle.insert(place);
+        // There are fewer than slots.
+        let divided = self.divided.insert(Divided {
+            place,
+            cap,
+            halves,
+            used: 2,
+            listed: false,
+        }) as u32;
         for (half, slot) in place.halves().into_iter().zip(caps) {
-            self.put_free(half, slot);
+            let above = Some(divided);
+            self.put_free(half, Cap { slot, above });
         }
         Ok(())
     }
 
-    /// Makes one block of an idle divided one.
-    fn join<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots, place: Place) {
-        let Some(node) = self.nodes.get(&place) else {
-            return;
-        };
-        let slot = node.slot;
-        kernel.revoke(slot);
-        let mut gone = vec![place];
-        while let Some(place) = gone.pop() {
-            self.free.remove(&place);
-            if let Some(Node {
-                state: State::Divided { halves, .. },
-                ..
-            }) = self.nodes.remove(&place)
-            {
-                self.idle.remove(&place);
-                slots.release(halves);
-                gone.extend(place.halves());
+    /// Makes one block of a divided one, if both halves are free.
+    fn join<K: Kernel>(&mut self, kernel: &mut K, slots: &mut Slots, index: u32) {
+        let index = index as usize;
+        if let Some(divided) = self.divided.get_mut(index)
+            && divided.used > 0
+        {
+            divided.listed = false;
+        } else if let Some(Divided {
+            place, cap, halves, ..
+        }) = self.divided.try_remove(index)
+        {
+            kernel.revoke(cap.slot);
+            for half in place.halves() {
+                self.free.remove(&half);
             }
+            slots.release(halves);
+            self.put_free(place, cap);
         }
-        self.put_free(place, slot);
     }
 }

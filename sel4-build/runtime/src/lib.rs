@@ -30,7 +30,7 @@
 
 pub mod console;
 pub mod entry;
-mod heap;
+pub mod heap;
 pub mod process;
 pub mod root;
 pub mod serial;
@@ -44,5 +44,4 @@ mod panic;
 #[cfg(panic = "abort")]
 mod unwind;
 
-pub use heap::Heap;
 pub use process::{Termination, exit, server_start_info, start_info};

@@ -103,10 +103,13 @@ impl<K: Kernel> PageTables<K> for Shared {
             .pdpts(mapping)
             .filter(|(slot, _)| !self.slots.contains_key(slot))
             .collect();
-        let entered = self
-            .attached
-            .values_mut()
-            .try_for_each(|attached| attached.enter(resources, &new, access));
+        // Within slots in use, nothing is done for each attachment.
+        let entered = new.iter().try_for_each(|&(slot, pdpt)| {
+            self.attached.values_mut().try_for_each(|attached| {
+                let access = access.min(attached.access);
+                attached.enter_one(resources, slot, pdpt, access)
+            })
+        });
         self.slots
             .extend(new.into_iter().map(|(slot, pdpt)| (slot, (pdpt, access))));
         if entered.is_err() {
