@@ -11,23 +11,26 @@ use sel4::cap;
 use crate::slots::Slot;
 
 /// A space that a thread of this process can run in.
+///
+/// Kept as the word that says so in the IPC buffer, so that switching need not make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Space(ActiveSpace);
+pub struct Space(u64);
 
 impl Space {
     /// The space that the process started in.
-    pub const OWN: Space = Space(ActiveSpace::OWN);
+    pub const OWN: Space = Space(ActiveSpace::OWN.word());
 
     pub(crate) fn attached(root: &Slot, attachment: AttachmentId) -> Self {
-        Space(ActiveSpace {
+        let space = ActiveSpace {
             root: root.cptr() as u16,
             attachment: Some(attachment),
-        })
+        };
+        Space(space.word())
     }
 
     /// The space that the calling thread runs in.
     pub fn current() -> Self {
-        Space(ActiveSpace::from_word(sel4::user_data()))
+        Space(sel4::user_data())
     }
 }
 
@@ -47,8 +50,8 @@ pub fn vas_switch(space: Space) -> Result<Space, Error> {
     let before = Space::current();
     // Either invocation looks the new root up first and changes nothing on an error. The word
     // is written before it so that a fault right after it is explained by the new space.
-    sel4::set_user_data(space.0.word());
-    let root = cap::PML4::from_bits(space.0.root.into());
+    sel4::set_user_data(space.0);
+    let root = cap::PML4::from_bits(ActiveSpace::root_of(space.0));
     let result = if WITHOUT_SWITCH.load(Relaxed) {
         set_space(root)
     } else {
@@ -57,7 +60,7 @@ pub fn vas_switch(space: Space) -> Result<Space, Error> {
     match result {
         Ok(()) => Ok(before),
         Err(_) => {
-            sel4::set_user_data(before.0.word());
+            sel4::set_user_data(before.0);
             Err(Error::StaleAttachment)
         }
     }

@@ -111,6 +111,14 @@ impl ActiveSpace {
         }
     }
 
+    /// The slot of the root cap that a word says.
+    pub const fn root_of(word: u64) -> u64 {
+        match word {
+            0 => slot::VSPACE,
+            word => word & u16::MAX as u64,
+        }
+    }
+
     /// What a word says.
     pub const fn from_word(word: u64) -> Self {
         match word >> 16 {
@@ -247,5 +255,8 @@ mod tests {
             attachment: Some(AttachmentId((1 << 48) - 1)),
         };
         assert_eq!(ActiveSpace::from_word(space.word()), space);
+        assert_eq!(ActiveSpace::root_of(space.word()), space.root.into());
+        let own = ActiveSpace::OWN;
+        assert_eq!(ActiveSpace::root_of(own.word()), own.root.into());
     }
 }
