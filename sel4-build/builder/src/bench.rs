@@ -6,6 +6,7 @@
 //! meet and how they are drawn. Its results are written to `docs/results`.
 
 mod figure;
+mod path;
 mod plot;
 mod switch;
 
@@ -119,7 +120,13 @@ fn boot(
     };
     let (outcome, _) = machine.run(&built.kernel.image, &built.image, limits, &mut output)?;
     match outcome {
-        Outcome::Passed => Figure::parse(&String::from_utf8_lossy(&output.kept)).map(Some),
+        Outcome::Passed => {
+            let mut figures = Figure::parse(&String::from_utf8_lossy(&output.kept))?;
+            if kernel == Kernel::Extended {
+                figures.extend(path::figures(&built.kernel.elf)?);
+            }
+            Ok(Some(figures))
+        }
         Outcome::Interrupted => Ok(None),
         Outcome::Failed(reason) => bail!("system `{name}`, kernel {kernel}: {reason}"),
     }

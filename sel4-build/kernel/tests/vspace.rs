@@ -10,11 +10,12 @@ use heck::ToKebabCase;
 use kernel::source::{Patch, Series};
 use kernel::{Config, build_patched};
 use root_task::{LIMIT, run};
+use spaces::random::random;
 use spaces::scope::{Scope, counterexample};
 use spaces::script::Script;
 use spaces::world::Operation::{self, *};
 use spaces::world::Twin::Original;
-use spaces::world::{HUGE, Kernel, LARGE, Measure, Slot, World};
+use spaces::world::{HUGE, Kernel, LARGE, Measure, Slot};
 
 /// Everything but the page of 1 GiB, which takes long to clear.
 const ALL: Scope = Scope {
@@ -186,44 +187,10 @@ fn every_removal_of_large_pages_leaves_nothing_behind() {
 
 // Long random sequences.
 
-/// A sequence of operations most of which the kernel does not refuse.
-fn random(kernel: Kernel, seed: u64, length: usize) -> Vec<Operation> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut choices = ALL.operations();
-    for choice in &mut choices {
-        if let Assign(root, _) = *choice {
-            *choice = Assign(root, None);
-        }
-    }
-    let mut world = World::new();
-    for operation in ALL.start() {
-        world.step(kernel, operation);
-    }
-    let mut operations = Vec::new();
-    while operations.len() < length {
-        let operation = *random.choice(&choices).unwrap();
-        let mut next = world;
-        let answer = next.step(kernel, operation);
-        next.reschedule(kernel);
-        // What removes much is rare, so that there is something to remove.
-        let rare = match operation {
-            _ if answer != 0 || next == world => 20,
-            Delete(Slot::Pool | Slot::Root(_)) | Revoke(_) | RevokeMemory(_) => 12,
-            Delete(_) | Unmap(_) => 3,
-            _ => 1,
-        };
-        if random.u32(0..rare) == 0 {
-            operations.push(operation);
-            world = next;
-        }
-    }
-    operations
-}
-
 fn random_script(kernel: Kernel) -> Script {
     let mut script = Script::new(kernel);
     for seed in 0..10 {
-        script.add(&ALL.start(), &random(kernel, seed, 1000));
+        script.add(&ALL.start(), &random(kernel, ALL, seed, 1000, |_| true));
     }
     script
 }

@@ -113,6 +113,15 @@ pub struct Requirement {
 }
 
 impl Requirement {
+    /// That `value` is at most so much.
+    pub fn at_most(text: &str, most: u64, value: Option<u64>) -> Self {
+        Requirement {
+            text: text.into(),
+            seen: value.map_or("not measured".into(), grouped),
+            met: value.is_some_and(|value| value <= most),
+        }
+    }
+
     /// That `value` is at most so many hundredths away from `reference`.
     pub fn within(text: &str, percent: u64, value: Option<u64>, reference: Option<u64>) -> Self {
         let (seen, met) = match (value, reference) {

@@ -42,6 +42,12 @@ pub fn requirements(runs: &[Run]) -> Vec<Requirement> {
     };
     let extended = |measure, series, x| median(Kernel::Extended, measure, series, x);
     vec![
+        Requirement::at_most(
+            "a switch from VAS to VAS, from the call of `vas_switch` to its return, takes at \
+             most 180 instructions on the extended kernel",
+            180,
+            extended(SWITCH, "", 0),
+        ),
         Requirement::within(
             "an IPC round trip costs on the extended kernel what it costs on the stock one, \
              within 1 %",

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod random;
 pub mod scope;
 pub mod script;
 pub mod world;
