@@ -33,8 +33,8 @@ mod switch;
 
 use protocol::message::{
     SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree,
-    SegList, ServerStat, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind,
-    VasList,
+    SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasCreate, VasDelete,
+    VasDetach, VasEntry, VasFind, VasList, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
@@ -363,7 +363,23 @@ pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, E
     Ok(rpc::call(&SegList { after }, &[])?.entries.into_iter())
 }
 
-/// What the server has, and how much of it is free.
+/// What a VAS is and has.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn vas_stat(vas: &Vas) -> Result<VasStatistics, Error> {
+    rpc::call(&VasStat, &[&vas.slot])
+}
+
+/// What a segment is and has.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn seg_stat(segment: &Segment) -> Result<SegStatistics, Error> {
+    rpc::call(&SegStat, &[&segment.slot])
+}
+
+/// What the server has, how much of it is free, and the policies in force.
 ///
 /// # Errors
 /// None of its own.

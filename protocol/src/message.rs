@@ -60,6 +60,8 @@ operations! {
     VasDelete = 5 => ();
     /// [`VasList`]
     VasList = 6 => VasPage;
+    /// [`VasStat`]
+    VasStat = 7 => VasStatistics;
     /// [`SegAlloc`]
     SegAlloc = 16 => SegGranted;
     /// [`SegFind`]
@@ -76,6 +78,8 @@ operations! {
     SegAttachLocal = 22 => ();
     /// [`SegDetachLocal`]
     SegDetachLocal = 23 => ();
+    /// [`SegStat`]
+    SegStat = 24 => SegStatistics;
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`SessionCreate`]
@@ -241,6 +245,10 @@ pub struct VasList {
     pub after: Option<Name>,
 }
 
+/// What a VAS is and has. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasStat;
+
 /// Makes a segment: memory is reserved and zeroed now. The reply carries a handle with all
 /// rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,6 +318,10 @@ pub struct SegList {
     /// The last name already seen.
     pub after: Option<Name>,
 }
+
+/// What a segment is and has. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegStat;
 
 /// What the server has left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -390,8 +402,57 @@ pub struct SegPage {
     pub entries: heapless::Vec<SegEntry, { limits::LIST_PAGE }>,
 }
 
-/// What the server has, and how much of it is free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What VASes and segments have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectStatistics {
+    /// Its name.
+    pub name: Name,
+    /// The user that it belongs to.
+    pub owner: u32,
+    /// The group that it belongs to, if any.
+    pub group: Option<u32>,
+    /// Its mode bits.
+    pub mode: Mode,
+}
+
+/// What a VAS is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasStatistics {
+    /// What it has in common with segments.
+    pub object: ObjectStatistics,
+    /// Segments in it.
+    pub segments: u32,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+    /// Attachments of processes to it.
+    pub attachments: u32,
+    /// Page tables that it and its attachments have, roots included, in bytes.
+    pub table_bytes: u64,
+    /// How its page tables are kept: the policy's name.
+    pub page_tables: Name,
+}
+
+/// What a segment is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegStatistics {
+    /// What it has in common with VASes.
+    pub object: ObjectStatistics,
+    /// First address.
+    pub base: u64,
+    /// Bytes: a multiple of the page size.
+    pub size: u64,
+    /// Its pages.
+    pub page_size: PageSize,
+    /// Whether it takes the root-table slots that it lies in for itself.
+    pub own_slots: bool,
+    /// VASes it is in, and single attachments.
+    pub vases: u32,
+    /// Page tables of its own, in bytes.
+    pub table_bytes: u64,
+}
+
+/// What the server has, how much of it is free, and the policies in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Memory the server was given, in bytes.
     pub memory_total: u64,
@@ -415,6 +476,10 @@ pub struct Statistics {
     pub segments: u32,
     /// Attachments of processes to VASes.
     pub attachments: u32,
+    /// How page tables are kept: the policy's name.
+    pub page_tables: Name,
+    /// The page size of segments that do not ask for one: the policy's name.
+    pub page_size: Name,
 }
 
 /// Pages of private memory that follow one another and have the same rights.

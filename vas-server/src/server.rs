@@ -27,14 +27,14 @@ use core::ops::Range;
 
 use protocol::message::{
     Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal,
-    SegFind, SegFree, SegList, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
-    VasCreate, VasDelete, VasDetach, VasFind, VasList,
+    SegFind, SegFree, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics,
+    VasAttach, VasCreate, VasDelete, VasDetach, VasFind, VasList, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
 
 use crate::arena::{Arena, Key};
-use crate::kernel::{Kernel, Slot};
+use crate::kernel::{Kernel, Slot, TABLE_BITS};
 use crate::policy::Policies;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
@@ -166,7 +166,7 @@ impl<K: Kernel> Server<K> {
         policies: Policies<K>,
         configuration: &Configuration<'_>,
     ) -> Result<Self, StartError> {
-        if policies.page_tables.shares_tables && !kernel.shares_tables() {
+        if policies.page_tables.answer.shares_tables && !kernel.shares_tables() {
             return Err(StartError::TablesNotShared);
         }
         let mut resources = Resources::new(
@@ -280,6 +280,7 @@ impl<K: Kernel> Server<K> {
             Operation::VasList => {
                 message.answer(|request: VasList, _| self.vas_list(session, request))
             }
+            Operation::VasStat => message.answer(|_: VasStat, handles| self.vas_stat(handles)),
             Operation::SegAlloc => {
                 message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
             }
@@ -302,6 +303,7 @@ impl<K: Kernel> Server<K> {
             Operation::SegList => {
                 message.answer(|request: SegList, _| self.seg_list(session, request))
             }
+            Operation::SegStat => message.answer(|_: SegStat, handles| self.seg_stat(handles)),
             Operation::ServerStat => {
                 message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
             }
@@ -311,7 +313,7 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    /// What the server has, and how much of it is free.
+    /// What the server has, how much of it is free, and the policies in force.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             memory_total: self.resources.memory_total(),
@@ -325,6 +327,8 @@ impl<K: Kernel> Server<K> {
             vases: self.vases.len() as u32,
             segments: self.segments.len() as u32,
             attachments: self.attachments.len() as u32,
+            page_tables: self.policies.page_tables.name.clone(),
+            page_size: self.policies.page_size.name.clone(),
         }
     }
 
@@ -407,6 +411,11 @@ fn require(rights: Rights, needs: Rights) -> Result<(), Error> {
     } else {
         Err(Error::PermissionDenied { needs })
     }
+}
+
+/// The memory of so many page tables.
+fn table_bytes(tables: u32) -> u64 {
+    u64::from(tables) << TABLE_BITS
 }
 
 /// The key that a new object will get.

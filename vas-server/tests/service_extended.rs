@@ -22,6 +22,8 @@ mod segments;
 mod sessions;
 #[path = "service/start.rs"]
 mod start;
+#[path = "service/stat.rs"]
+mod stat;
 #[path = "service/support.rs"]
 mod support;
 #[path = "service/vases.rs"]

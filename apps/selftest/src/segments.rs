@@ -15,11 +15,12 @@ use protocol::address_map::{GLOBAL, SLOT_BYTES};
 use protocol::message::SegEntry;
 use protocol::process::ExitStatus;
 
-use crate::fixture::{self, BASE, EVERYONE, Place, actor, segment};
+use crate::fixture::{self, BASE, EVERYONE, Place, SIZE, actor, segment};
 use crate::harness::tests;
 use crate::state;
 
 tests! {
+    a_segment_tells_what_it_is_and_what_it_has,
     a_new_segment_is_listed_with_all_it_was_made_with,
     a_size_is_rounded_up_to_whole_pages,
     without_a_page_size_the_server_chooses_one,
@@ -466,5 +467,20 @@ fn a_segment_can_be_detached_and_attached_again_with_other_access() -> Outcome {
         client_lib::seg_detach(&place.vas, &place.segment)?;
         client_lib::seg_attach(&place.vas, &place.segment, Access::ReadWrite)?;
     }
+    Ok(place.remove()?)
+}
+
+fn a_segment_tells_what_it_is_and_what_it_has() -> Outcome {
+    let place = Place::new("orchard")?;
+    let statistics = client_lib::seg_stat(&place.segment)?;
+    check_equal("name", statistics.object.name.as_str(), "orchard")?;
+    check_equal("owner", statistics.object.owner, 1000)?;
+    check_equal("mode", statistics.object.mode, EVERYONE)?;
+    check_equal("base", statistics.base, BASE)?;
+    check_equal("size", statistics.size, SIZE)?;
+    check_equal("page size", statistics.page_size, PageSize::Small)?;
+    check_equal("VASes", statistics.vases, 1)?;
+    check_equal("own slots", statistics.own_slots, false)?;
+    check_equal("bytes of page tables", statistics.table_bytes, 0)?;
     Ok(place.remove()?)
 }

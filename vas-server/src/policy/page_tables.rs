@@ -138,14 +138,20 @@ pub trait PageTables<K> {
         segment: &SegmentMapping<'_>,
     );
 
+    /// How many tables there are, roots included, for the VAS and for all attached to it.
+    fn tables(&self) -> u32;
+
     /// Releases what the VAS itself holds. Nothing is attached any longer.
     fn delete(self: Box<Self>, resources: &mut Resources<K>);
 }
 
+/// Makes the page tables of a new, empty VAS.
+pub type MakePageTables<K> = fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>;
+
 /// An answer to the question.
 pub struct PageTablesPolicy<K: 'static> {
     /// Makes the page tables of a new, empty VAS.
-    pub make: fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>,
+    pub make: MakePageTables<K>,
     /// What it needs of a process's private memory.
     pub private: PrivateForm,
     /// Whether it enters a table in several roots, which not every kernel can.

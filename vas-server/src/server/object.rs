@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use protocol::message::Principal;
+use protocol::message::{ObjectStatistics, Principal};
 use protocol::{Error, Kind, Mode, Name, Rights};
 
 use super::badge_of;
@@ -57,6 +57,15 @@ impl Object {
         rights.set(Rights::WRITE, bits & 2 != 0);
         rights.set(Rights::ATTACH, bits & 6 != 0);
         rights
+    }
+
+    pub(super) fn statistics(&self) -> ObjectStatistics {
+        ObjectStatistics {
+            name: self.name.clone(),
+            owner: self.owner,
+            group: self.group,
+            mode: self.mode,
+        }
     }
 
     /// The cap of a handle with what the mode bits allow.

@@ -7,11 +7,11 @@ use core::ops::{Bound, Range};
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
     SegAlloc, SegAttach, SegAttachLocal, SegDetachLocal, SegEntry, SegFind, SegGranted, SegList,
-    SegPage,
+    SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
-use super::{Granted, Handles, Object, Segment, Server, next_key, require};
+use super::{Granted, Handles, Object, Segment, Server, next_key, require, table_bytes};
 use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel};
 use crate::policy::page_tables::tree::Tree;
@@ -49,7 +49,7 @@ impl<K: Kernel> Server<K> {
             access: Access::ReadWrite,
         };
         let own_slots = request.own_slots;
-        let tables = match own_slots && self.policies.page_tables.shares_tables {
+        let tables = match own_slots && self.policies.page_tables.answer.shares_tables {
             true => Tree::mapping(&mut self.resources, &mapping).map(Some),
             false => Ok(None),
         };
@@ -86,7 +86,7 @@ impl<K: Kernel> Server<K> {
         }
         let page_size = request
             .page_size
-            .unwrap_or_else(|| self.policies.page_size.page_size(base, size));
+            .unwrap_or_else(|| self.policies.page_size.answer.page_size(base, size));
         let alignment = page_size.bytes();
         if !base.is_multiple_of(alignment) {
             return Err(Error::Unaligned { base, alignment });
@@ -280,6 +280,25 @@ impl<K: Kernel> Server<K> {
             .take(limits::LIST_PAGE)
             .collect();
         Ok((SegPage { entries }, None))
+    }
+
+    pub(super) fn seg_stat(&self, handles: Handles<'_>) -> Granted<SegStatistics> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::READ)?;
+        let segment = self
+            .segments
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let statistics = SegStatistics {
+            object: segment.object.statistics(),
+            base: segment.mapping.base,
+            size: segment.size(),
+            page_size: segment.mapping.page_size,
+            own_slots: segment.own_slots,
+            vases: segment.vases,
+            table_bytes: table_bytes(segment.tables.as_ref().map_or(0, Tree::tables)),
+        };
+        Ok((statistics, None))
     }
 
     fn release_segment(&mut self, segment: Segment) {

@@ -19,7 +19,7 @@ impl<K: Kernel> Server<K> {
     pub(super) fn session_create(&mut self, request: SessionCreate) -> Granted<SessionCreated> {
         let pages = check_extents(&request.private)?;
         let key = next_key(&self.sessions, Limit::Sessions)?;
-        let private = self.policies.page_tables.private;
+        let private = self.policies.page_tables.answer.private;
         let slots = match private {
             PrivateForm::Frames => u32::try_from(pages).map_err(|_| Error::OutOfSlots)?,
             PrivateForm::Table => u32::from(pages > 0),

@@ -7,11 +7,13 @@ use core::ops::Bound;
 
 use protocol::message::{
     Attached, Granted as GrantedReply, VasAttach, VasCreate, VasDetach, VasEntry, VasFind, VasList,
-    VasPage,
+    VasPage, VasStatistics,
 };
 use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
 
-use super::{Attachment, Granted, Handles, Object, Server, Vas, next_key, require};
+use super::{
+    Attachment, Granted, Handles, Object, Segment, Server, Vas, next_key, require, table_bytes,
+};
 use crate::arena::Key;
 use crate::kernel::Kernel;
 
@@ -26,7 +28,7 @@ impl<K: Kernel> Server<K> {
         let mut object = Object::new(Kind::Vas, key, request.name, request.mode, principal);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
-        let tables = match (self.policies.page_tables.make)(&mut self.resources) {
+        let tables = match (self.policies.page_tables.answer.make)(&mut self.resources) {
             Ok(tables) => tables,
             Err(error) => {
                 object.delete(&mut self.resources);
@@ -74,7 +76,7 @@ impl<K: Kernel> Server<K> {
             .sessions
             .get(session)
             .ok_or(Error::UnknownOperation)?
-            .private_memory(self.policies.page_tables.private);
+            .private_memory(self.policies.page_tables.answer.private);
         let stale = Error::StaleHandle { position: 0 };
         let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
         let mut segments = vas
@@ -155,6 +157,29 @@ impl<K: Kernel> Server<K> {
             .take(limits::LIST_PAGE)
             .collect();
         Ok((VasPage { entries }, None))
+    }
+
+    pub(super) fn vas_stat(&self, handles: Handles<'_>) -> Granted<VasStatistics> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::READ)?;
+        let vas = self
+            .vases
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let sizes = vas
+            .segments
+            .iter()
+            .filter_map(|&(segment, _)| self.segments.get(segment))
+            .map(Segment::size);
+        let statistics = VasStatistics {
+            object: vas.object.statistics(),
+            segments: vas.segments.len() as u32,
+            bytes: sizes.sum(),
+            attachments: vas.attachments,
+            table_bytes: table_bytes(vas.tables.tables()),
+            page_tables: self.policies.page_tables.name.clone(),
+        };
+        Ok((statistics, None))
     }
 
     /// The attachment of this number, if it is the session's.

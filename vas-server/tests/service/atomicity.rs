@@ -65,7 +65,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 19] = [
+const OPERATIONS: [(&str, Operation); 21] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -95,6 +95,9 @@ const OPERATIONS: [(&str, Operation); 19] = [
     ("vas_list", |scene| {
         scene.world.list_vases(&scene.process);
         Ok(())
+    }),
+    ("vas_stat", |scene| {
+        scene.world.stat_vas(&scene.process, scene.vas).map(|_| ())
     }),
     ("seg_alloc of small pages", |scene| {
         let request = alloc("new", BASE, 300 * 4 * KIB, SMALL);
@@ -131,6 +134,10 @@ const OPERATIONS: [(&str, Operation); 19] = [
     ("seg_list", |scene| {
         scene.world.list_segments(&scene.process);
         Ok(())
+    }),
+    ("seg_stat", |scene| {
+        let answer = scene.world.stat_segment(&scene.process, scene.far);
+        answer.map(|_| ())
     }),
     ("server_stat", |scene| {
         let request = protocol::message::ServerStat;
@@ -179,9 +186,11 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "vas_detach"
                 | "vas_delete"
                 | "vas_list"
+                | "vas_stat"
                 | "seg_detach"
                 | "seg_free"
                 | "seg_list"
+                | "seg_stat"
                 | "server_stat"
                 | "explain"
         );

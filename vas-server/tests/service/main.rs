@@ -12,6 +12,7 @@ mod random;
 mod segments;
 mod sessions;
 mod start;
+mod stat;
 mod support;
 mod vases;
 

@@ -5,12 +5,12 @@
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
     Granted, Principal, PrivateExtent, PrivateForm, Request, SegAlloc, SegAttach, SegDetach,
-    SegEntry, SegFind, SegFree, SegGranted, SegList, ServerStat, SessionCreate, SessionCreated,
-    SessionEnd, SessionId, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry,
-    VasFind, VasList,
+    SegEntry, SegFind, SegFree, SegGranted, SegList, SegStat, SegStatistics, ServerStat,
+    SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasCreate,
+    VasDelete, VasDetach, VasEntry, VasFind, VasList, VasStat, VasStatistics,
 };
 use protocol::wire::{self, WORDS};
-use protocol::{Access, AttachmentId, Badge, Error, Mode, Name, PageSize};
+use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize};
 use vas_server::fake::{Fake, Held};
 use vas_server::{Configuration, Policies, Server, Slot};
 
@@ -99,6 +99,8 @@ pub struct Picture {
     statistics: Statistics,
     vases: Vec<VasEntry>,
     segments: Vec<SegEntry>,
+    vas_statistics: Vec<Result<VasStatistics, Error>>,
+    segment_statistics: Vec<Result<SegStatistics, Error>>,
     caps: Vec<bool>,
     pages: Vec<Vec<(u64, u64, PageSize, Access)>>,
     caps_of_objects: usize,
@@ -144,6 +146,17 @@ impl World {
         request: &R,
         caps: &[Option<Badge>],
     ) -> Result<(R::Reply, Option<Held>), Error> {
+        let answer = self.ask(badge, request, caps);
+        self.fake().check();
+        answer
+    }
+
+    fn ask<R: Request>(
+        &mut self,
+        badge: Badge,
+        request: &R,
+        caps: &[Option<Badge>],
+    ) -> Result<(R::Reply, Option<Held>), Error> {
         let mut words = [0; WORDS];
         let length = wire::encode(request, &mut words).unwrap();
         let mut reply = [0; WORDS];
@@ -151,7 +164,6 @@ impl World {
         let answer = self
             .server
             .handle(badge, label, &words[..length], caps, &mut reply);
-        self.fake().check();
         let body = &reply[..answer.length];
         if answer.label != 0 {
             let error: Error = wire::decode(body).unwrap();
@@ -309,6 +321,10 @@ impl World {
         }
     }
 
+    pub fn stat_vas(&mut self, process: &Process, vas: Held) -> Result<VasStatistics, Error> {
+        self.call(process, &VasStat, &[vas]).map(|(reply, _)| reply)
+    }
+
     // Segments.
 
     pub fn try_segment(
@@ -367,17 +383,49 @@ impl World {
         }
     }
 
+    pub fn stat_segment(
+        &mut self,
+        process: &Process,
+        segment: Held,
+    ) -> Result<SegStatistics, Error> {
+        self.call(process, &SegStat, &[segment])
+            .map(|(reply, _)| reply)
+    }
+
+    /// What an operation answers for each handle of this kind that was handed out.
+    fn ask_of_all<R: Request>(
+        &mut self,
+        witness: &Process,
+        kind: Kind,
+        request: &R,
+    ) -> Vec<Result<R::Reply, Error>> {
+        let session = self.fake().badge(witness.cap).unwrap();
+        let mut answers = Vec::new();
+        for cap in self.handed_out.clone() {
+            let badge = self.fake().badge(cap);
+            if badge.is_some_and(|badge| badge.handle().kind == kind) {
+                let answer = self.ask(session, request, &[badge]);
+                answers.push(answer.map(|(reply, _)| reply));
+            }
+        }
+        answers
+    }
+
     /// What all can see, as seen by a process that may look everything up.
     pub fn picture(&mut self, witness: &Process) -> Picture {
         let vases = self.list_vases(witness);
         let segments = self.list_segments(witness);
         let (statistics, _) = self.call(witness, &ServerStat, &[]).unwrap();
+        let vas_statistics = self.ask_of_all(witness, Kind::Vas, &VasStat);
+        let segment_statistics = self.ask_of_all(witness, Kind::Segment, &SegStat);
         let handed_out = self.handed_out.clone();
         let fake = self.fake();
         Picture {
             statistics,
             vases,
             segments,
+            vas_statistics,
+            segment_statistics,
             caps: handed_out.iter().map(|&cap| fake.exists(cap)).collect(),
             pages: handed_out.iter().map(|&cap| fake.pages(cap)).collect(),
             caps_of_objects: fake.caps_of_objects(),

@@ -112,6 +112,11 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         }
     }
 
+    fn tables(&self) -> u32 {
+        let mirrors = self.mirrors.values();
+        mirrors.map(|mirror| mirror.tree.tables()).sum()
+    }
+
     fn delete(self: Box<Self>, resources: &mut Resources<K>) {
         for mirror in self.mirrors.into_values() {
             mirror.tree.delete(resources);

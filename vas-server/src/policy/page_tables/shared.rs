@@ -177,6 +177,12 @@ impl<K: Kernel> PageTables<K> for Shared {
         }
     }
 
+    fn tables(&self) -> u32 {
+        let roots = self.attached.values();
+        let attached: u32 = roots.map(|attached| attached.tree.tables()).sum();
+        self.master.tables() + attached
+    }
+
     fn delete(self: Box<Self>, resources: &mut Resources<K>) {
         for attached in self.attached.into_values() {
             attached.delete(resources);

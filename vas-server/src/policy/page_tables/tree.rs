@@ -73,6 +73,11 @@ impl Tree {
         self.root.slot()
     }
 
+    /// How many tables there are, with the root.
+    pub fn tables(&self) -> u32 {
+        1 + self.tables.len() as u32
+    }
+
     /// Of the root-table slots that a mapping lies in, those in use, with the caps of the
     /// PDPTs in them.
     pub fn pdpts(&self, mapping: &Mapping) -> impl Iterator<Item = (u64, Slot)> {
