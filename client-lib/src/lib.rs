@@ -31,10 +31,11 @@ mod rpc;
 mod slots;
 mod switch;
 
+pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
-    SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree,
-    SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasCreate, VasDelete,
-    VasDetach, VasEntry, VasFind, VasList, VasStat, VasStatistics,
+    SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetach, SegDetachLocal, SegEntry, SegFind,
+    SegFree, SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasCreate, VasCtl,
+    VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
@@ -361,6 +362,44 @@ pub fn vas_list(after: Option<&str>) -> Result<impl Iterator<Item = VasEntry>, E
 pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, Error> {
     let after = after.map(Name::new).transpose()?;
     Ok(rpc::call(&SegList { after }, &[])?.entries.into_iter())
+}
+
+/// Changes a VAS: `client_lib::vas_ctl(&vas, Command::Mode(Mode(0o600)))`.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::CreatorEnded`].
+pub fn vas_ctl(vas: &Vas, command: impl Into<VasCommand>) -> Result<(), Error> {
+    let command = command.into();
+    rpc::call(&VasCtl { command }, &[&vas.slot])
+}
+
+/// Changes a segment.
+///
+/// # Errors
+/// As [`vas_ctl`].
+pub fn seg_ctl(segment: &Segment, command: Command) -> Result<(), Error> {
+    rpc::call(&SegCtl { command }, &[&segment.slot])
+}
+
+/// Sets a named root of a VAS: the address by which other processes find the data in it.
+/// `None` removes it.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::LimitReached`].
+pub fn vas_set_root(vas: &Vas, name: &str, address: Option<u64>) -> Result<(), Error> {
+    let name = Name::new(name)?;
+    rpc::call(&VasSetRoot { name, address }, &[&vas.slot])
+}
+
+/// The address that a named root of a VAS stands for.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::NotFound`].
+pub fn vas_root(vas: &Vas, name: &str) -> Result<u64, Error> {
+    let name = Name::new(name)?;
+    Ok(rpc::call(&VasRoot { name }, &[&vas.slot])?.address)
 }
 
 /// What a VAS is and has.

@@ -38,7 +38,7 @@ pub enum Error {
     /// The reply was not understood: client and server disagree about the protocol.
     BadReply,
 
-    /// No VAS or segment of that name; or, to init, no such session.
+    /// No VAS, segment or root of that name; or, to init, no such session.
     NotFound,
     /// The name is taken.
     NameExists,
@@ -94,6 +94,8 @@ pub enum Error {
     OutOfSlots,
     /// Every address-space identifier is in use.
     OutOfAsids,
+    /// The process that made the object has ended, so it cannot die with it.
+    CreatorEnded,
     /// One of the [limits](crate::limits) is reached.
     LimitReached(Limit),
     /// The kernel refused what the server believed possible; a defect worth reporting.
@@ -120,6 +122,8 @@ pub enum Limit {
     PrivateExtents,
     /// [`limits::SEGMENTS_PER_ATTACHMENT`](crate::limits::SEGMENTS_PER_ATTACHMENT)
     SegmentsPerAttachment,
+    /// [`limits::ROOTS_PER_VAS`](crate::limits::ROOTS_PER_VAS)
+    RootsPerVas,
 }
 
 impl Error {
@@ -149,6 +153,7 @@ impl Error {
             Error::OutOfAsids => 47,
             Error::LimitReached(_) => 48,
             Error::Internal { .. } => 49,
+            Error::CreatorEnded => 50,
         }
     }
 }
@@ -204,6 +209,12 @@ impl fmt::Display for Error {
             Error::OutOfMemory => write!(out, "not enough free memory"),
             Error::OutOfSlots => write!(out, "not enough free capability slots"),
             Error::OutOfAsids => write!(out, "no free address-space identifier"),
+            Error::CreatorEnded => {
+                write!(
+                    out,
+                    "the process that made it has ended, so it cannot die with it"
+                )
+            }
             Error::LimitReached(limit) => write!(out, "limit reached: {limit:?}"),
             Error::Internal { kernel } => write!(out, "the kernel refused (error {kernel})"),
         }

@@ -21,6 +21,8 @@ pub const ATTACHMENTS: usize = 1024;
 pub const SEGMENTS_PER_VAS: usize = 256;
 /// Segments of one attachment alone.
 pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
+/// Named roots of one VAS.
+pub const ROOTS_PER_VAS: usize = 16;
 /// Groups a principal belongs to.
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see

@@ -62,6 +62,12 @@ operations! {
     VasList = 6 => VasPage;
     /// [`VasStat`]
     VasStat = 7 => VasStatistics;
+    /// [`VasCtl`]
+    VasCtl = 8 => ();
+    /// [`VasSetRoot`]
+    VasSetRoot = 10 => ();
+    /// [`VasRoot`]
+    VasRoot = 11 => Root;
     /// [`SegAlloc`]
     SegAlloc = 16 => SegGranted;
     /// [`SegFind`]
@@ -80,6 +86,8 @@ operations! {
     SegDetachLocal = 23 => ();
     /// [`SegStat`]
     SegStat = 24 => SegStatistics;
+    /// [`SegCtl`]
+    SegCtl = 25 => ();
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`SessionCreate`]
@@ -249,6 +257,86 @@ pub struct VasList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VasStat;
 
+/// When an object is deleted without being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// Never. So it is made.
+    Persistent,
+    /// When the process that made it ends. Whoever is attached is evicted.
+    Creator,
+    /// When the last attachment that it has ends: of a process to a VAS, or of a segment to
+    /// a VAS or a single attachment.
+    LastAttacher,
+}
+
+/// A change of a VAS or of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Sets the mode bits. Handles that were found before stay as they are.
+    Mode(Mode),
+    /// Gives it to another user and group.
+    Owner {
+        /// The user.
+        user: u32,
+        /// The group; `None`: its mode bits for the group count for nobody.
+        group: Option<u32>,
+    },
+    /// Sets when it is deleted.
+    Lifetime(Lifetime),
+    /// Takes all handles away from all who have them, the caller included.
+    RevokeHandles,
+    /// Ends all its attachments: of processes to a VAS, or of a segment to VASes and single
+    /// attachments.
+    Evict,
+}
+
+/// A change of a VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VasCommand {
+    /// One that segments know too.
+    Object(Command),
+    /// Whether attachments should have tags in the TLB (paper section 4.4). A hint: where
+    /// there are none it is only kept.
+    TlbTag(bool),
+}
+
+impl From<Command> for VasCommand {
+    fn from(command: Command) -> Self {
+        VasCommand::Object(command)
+    }
+}
+
+/// Changes a VAS. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasCtl {
+    /// The change.
+    pub command: VasCommand,
+}
+
+/// Sets or removes a named root of a VAS, by which other processes find the data in it.
+/// Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasSetRoot {
+    /// Its name, which means something in this VAS only.
+    pub name: Name,
+    /// The address that it stands for; the server does not look at it. `None` removes it.
+    pub address: Option<u64>,
+}
+
+/// Looks a named root up. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasRoot {
+    /// Its name.
+    pub name: Name,
+}
+
+/// What a named root stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The address.
+    pub address: u64,
+}
+
 /// Makes a segment: memory is reserved and zeroed now. The reply carries a handle with all
 /// rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,6 +410,13 @@ pub struct SegList {
 /// What a segment is and has. Caps: the segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegStat;
+
+/// Changes a segment. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegCtl {
+    /// The change.
+    pub command: Command,
+}
 
 /// What the server has left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -413,6 +508,8 @@ pub struct ObjectStatistics {
     pub group: Option<u32>,
     /// Its mode bits.
     pub mode: Mode,
+    /// When it is deleted without being asked for.
+    pub lifetime: Lifetime,
 }
 
 /// What a VAS is and has.
@@ -430,6 +527,10 @@ pub struct VasStatistics {
     pub table_bytes: u64,
     /// How its page tables are kept: the policy's name.
     pub page_tables: Name,
+    /// The hint of [`VasCommand::TlbTag`].
+    pub tlb_tag: bool,
+    /// Named roots.
+    pub roots: u32,
 }
 
 /// What a segment is and has.

@@ -14,6 +14,7 @@
 //! either counts towards one of the [limits] or stands for a slot in use.
 
 mod fault;
+mod lifetime;
 mod object;
 mod segment;
 mod session;
@@ -26,9 +27,10 @@ use core::fmt;
 use core::ops::Range;
 
 use protocol::message::{
-    Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal,
-    SegFind, SegFree, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics,
-    VasAttach, VasCreate, VasDelete, VasDetach, VasFind, VasList, VasStat,
+    Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetach,
+    SegDetachLocal, SegFind, SegFree, SegList, SegStat, ServerStat, SessionCreate, SessionEnd,
+    Statistics, VasAttach, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot,
+    VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -116,6 +118,10 @@ struct Vas<K> {
     segments: Vec<(Key, Access)>,
     attachments: u32,
     tables: Box<dyn PageTables<K>>,
+    /// Kept for those who ask; there are no tags yet.
+    tlb_tag: bool,
+    /// Named addresses.
+    roots: Vec<(Name, u64)>,
 }
 
 struct Segment {
@@ -281,6 +287,15 @@ impl<K: Kernel> Server<K> {
                 message.answer(|request: VasList, _| self.vas_list(session, request))
             }
             Operation::VasStat => message.answer(|_: VasStat, handles| self.vas_stat(handles)),
+            Operation::VasCtl => {
+                message.answer(|request: VasCtl, handles| self.vas_ctl(request, handles))
+            }
+            Operation::VasSetRoot => {
+                message.answer(|request: VasSetRoot, handles| self.vas_set_root(request, handles))
+            }
+            Operation::VasRoot => {
+                message.answer(|request: VasRoot, handles| self.vas_root(&request, handles))
+            }
             Operation::SegAlloc => {
                 message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
             }
@@ -304,6 +319,9 @@ impl<K: Kernel> Server<K> {
                 message.answer(|request: SegList, _| self.seg_list(session, request))
             }
             Operation::SegStat => message.answer(|_: SegStat, handles| self.seg_stat(handles)),
+            Operation::SegCtl => {
+                message.answer(|request: SegCtl, handles| self.seg_ctl(request, handles))
+            }
             Operation::ServerStat => {
                 message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
             }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::address_map::{GLOBAL, SLOT_BYTES};
 use protocol::message::{
     Principal, Request, SegAlloc, SegAttach, SegGranted, SessionCreate, VasAttach, VasCreate,
+    VasSetRoot,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, Badge, Error, Handle, Kind, Mode, Name, PageSize, Rights, limits};
@@ -146,6 +147,11 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
     for number in 0..limits::VASES {
         let name = name(number);
         send(server, session, &VasCreate { name, mode }, &[]).unwrap();
+        for root in 0..limits::ROOTS_PER_VAS {
+            let (name, address) = (self::name(root), Some(0));
+            let handles = [handle(Kind::Vas, number)];
+            send(server, session, &VasSetRoot { name, address }, &handles).unwrap();
+        }
         let access = Access::ReadWrite;
         for segment in 0..limits::SEGMENTS_PER_VAS {
             let handles = [handle(Kind::Vas, number), handle(Kind::Segment, segment)];

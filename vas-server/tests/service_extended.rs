@@ -6,8 +6,12 @@
 mod atomicity;
 #[path = "service/attachments.rs"]
 mod attachments;
+#[path = "service/control.rs"]
+mod control;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/lifetimes.rs"]
+mod lifetimes;
 #[path = "service/limits.rs"]
 mod limits;
 #[path = "service/memory.rs"]

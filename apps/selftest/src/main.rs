@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod control;
 mod errors;
 mod faults;
 mod fixture;
@@ -37,6 +38,7 @@ const THEMES: &[&[Test]] = &[
     vases::TESTS,
     segments::TESTS,
     permissions::TESTS,
+    control::TESTS,
     errors::TESTS,
     switching::TESTS,
     processes::TESTS,

@@ -426,6 +426,21 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
                 segment(name, BASE)?;
                 handles()?;
             }
+            // Whatever was changed goes with the object. Revoked handles can be found again.
+            Some(Operation::VasCtl | Operation::VasSetRoot) => {
+                if raw::request(&VasDelete, &[VAS], undo).is_err() {
+                    client_lib::vas_delete(&client_lib::vas_find(name)?)?;
+                }
+                client_lib::vas_create(name, EVERYONE)?;
+                handles()?;
+            }
+            Some(Operation::SegCtl) => {
+                if raw::request(&SegFree, &[SEGMENT], undo).is_err() {
+                    client_lib::seg_free(&client_lib::seg_find(name)?)?;
+                }
+                segment(name, BASE)?;
+                handles()?;
+            }
             _ => {}
         }
         raw::empty(RECEIVED);

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use protocol::message::{ObjectStatistics, Principal};
+use protocol::message::{Command, Lifetime, ObjectStatistics, Principal};
 use protocol::{Error, Kind, Mode, Name, Rights};
 
 use super::badge_of;
@@ -18,6 +18,9 @@ pub(super) struct Object {
     pub(super) name: Name,
     pub(super) owner: u32,
     pub(super) mode: Mode,
+    pub(super) lifetime: Lifetime,
+    /// The session that made it, as long as that lasts.
+    pub(super) creator: Option<Key>,
     group: Option<u32>,
     kind: Kind,
     key: Key,
@@ -26,12 +29,21 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// An object of this principal's, without handles.
-    pub(super) fn new(kind: Kind, key: Key, name: Name, mode: Mode, principal: &Principal) -> Self {
+    /// An object of this principal's, made by this session, without handles.
+    pub(super) fn new(
+        kind: Kind,
+        key: Key,
+        name: Name,
+        mode: Mode,
+        principal: &Principal,
+        creator: Key,
+    ) -> Self {
         Object {
             name,
             owner: principal.user,
             mode,
+            lifetime: Lifetime::Persistent,
+            creator: Some(creator),
             group: principal.groups.first().copied(),
             kind,
             key,
@@ -65,6 +77,33 @@ impl Object {
             owner: self.owner,
             group: self.group,
             mode: self.mode,
+            lifetime: self.lifetime,
+        }
+    }
+
+    /// Changes it. Whose attachments end with [`Command::Evict`] is not known here.
+    pub(super) fn change<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        command: Command,
+    ) -> Result<(), Error> {
+        match command {
+            Command::Mode(mode) => self.mode = mode,
+            Command::Owner { user, group } => (self.owner, self.group) = (user, group),
+            Command::Lifetime(Lifetime::Creator) if self.creator.is_none() => {
+                return Err(Error::CreatorEnded);
+            }
+            Command::Lifetime(lifetime) => self.lifetime = lifetime,
+            Command::RevokeHandles => self.revoke_handles(resources),
+            Command::Evict => {}
+        }
+        Ok(())
+    }
+
+    /// Every handle of it becomes empty wherever it is.
+    fn revoke_handles<K: Kernel>(&mut self, resources: &mut Resources<K>) {
+        for (_, cap) in self.handles.drain(..) {
+            resources.delete_badged(cap);
         }
     }
 
@@ -97,10 +136,8 @@ impl Object {
         Ok(slot)
     }
 
-    /// The object dies: every handle of it becomes empty wherever it is.
-    pub(super) fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
-        for (_, cap) in self.handles {
-            resources.delete_badged(cap);
-        }
+    /// The object dies, and its handles with it.
+    pub(super) fn delete<K: Kernel>(mut self, resources: &mut Resources<K>) {
+        self.revoke_handles(resources);
     }
 }

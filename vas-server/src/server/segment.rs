@@ -6,11 +6,12 @@ use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    SegAlloc, SegAttach, SegAttachLocal, SegDetachLocal, SegEntry, SegFind, SegGranted, SegList,
-    SegPage, SegStatistics,
+    Command, SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetachLocal, SegEntry, SegFind,
+    SegGranted, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
+use super::lifetime::take;
 use super::{Granted, Handles, Object, Segment, Server, next_key, require, table_bytes};
 use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel};
@@ -30,7 +31,10 @@ impl<K: Kernel> Server<K> {
         }
         let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
         let name = request.name.clone();
-        let mut object = Object::new(Kind::Segment, key, request.name, request.mode, principal);
+        let SegAlloc {
+            name: text, mode, ..
+        } = request;
+        let mut object = Object::new(Kind::Segment, key, text, mode, principal, session);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
         let frame = kernel::Object::Frame(page_size);
@@ -156,17 +160,12 @@ impl<K: Kernel> Server<K> {
             .ok_or(Error::StaleHandle { position: 0 })?;
         let segment = self
             .segments
-            .get_mut(key)
+            .get(key)
             .ok_or(Error::StaleHandle { position: 1 })?;
-        let position = vas
-            .segments
-            .iter()
-            .position(|&(other, _)| other == key)
-            .ok_or(Error::NotAttached)?;
-        let (_, access) = vas.segments.remove(position);
-        segment.vases -= 1;
+        let access = take(&mut vas.segments, key).ok_or(Error::NotAttached)?;
         let mapping = segment.mapping_in(key, access);
         vas.tables.remove_segment(&mut self.resources, &mapping);
+        self.leave_segment(key);
         Ok(((), None))
     }
 
@@ -231,18 +230,13 @@ impl<K: Kernel> Server<K> {
             .ok_or(Error::StaleAttachment)?;
         let segment = self
             .segments
-            .get_mut(key)
+            .get(key)
             .ok_or(Error::StaleHandle { position: 0 })?;
-        let position = attachment
-            .segments
-            .iter()
-            .position(|&(other, _)| other == key)
-            .ok_or(Error::NotAttached)?;
-        let (_, access) = attachment.segments.remove(position);
-        segment.vases -= 1;
+        let access = take(&mut attachment.segments, key).ok_or(Error::NotAttached)?;
         let mapping = segment.mapping_in(key, access);
         vas.tables
             .remove_local_segment(&mut self.resources, attachment_key, &mapping);
+        self.leave_segment(key);
         Ok(((), None))
     }
 
@@ -253,10 +247,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        if let Some(segment) = self.segments.remove(key) {
-            self.segment_names.remove(&segment.object.name);
-            self.release_segment(segment);
-        }
+        self.remove_segment(key);
         Ok(((), None))
     }
 
@@ -301,7 +292,19 @@ impl<K: Kernel> Server<K> {
         Ok((statistics, None))
     }
 
-    fn release_segment(&mut self, segment: Segment) {
+    pub(super) fn seg_ctl(&mut self, request: SegCtl, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::CONTROL)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let segment = self.segments.get_mut(key).ok_or(stale)?;
+        match request.command {
+            Command::Evict => self.evict_from_segment(key),
+            command => segment.object.change(&mut self.resources, command)?,
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn release_segment(&mut self, segment: Segment) {
         if let Some(tables) = segment.tables {
             tables.delete(&mut self.resources);
         }

@@ -54,15 +54,7 @@ impl<K: Kernel> Server<K> {
 
     pub(super) fn session_end(&mut self, request: SessionEnd) -> Granted<()> {
         let key = self.session_named(request.session)?;
-        let attachments: Vec<Key> = self
-            .attachments
-            .iter()
-            .filter(|(_, attachment)| attachment.session == key)
-            .map(|(key, _)| key)
-            .collect();
-        for attachment in attachments {
-            self.release_attachment(attachment);
-        }
+        self.release_all_of(key);
         if let Some(session) = self.sessions.remove(key) {
             self.release_session(session);
         }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use protocol::message::{
-    Attached, Granted as GrantedReply, VasAttach, VasCreate, VasDetach, VasEntry, VasFind, VasList,
-    VasPage, VasStatistics,
+    Attached, Command, Granted as GrantedReply, Root, VasAttach, VasCommand, VasCreate, VasCtl,
+    VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
 use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
 
@@ -25,7 +25,14 @@ impl<K: Kernel> Server<K> {
         }
         let key = next_key(&self.vases, Limit::Vases)?;
         let name = request.name.clone();
-        let mut object = Object::new(Kind::Vas, key, request.name, request.mode, principal);
+        let mut object = Object::new(
+            Kind::Vas,
+            key,
+            request.name,
+            request.mode,
+            principal,
+            session,
+        );
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
         let tables = match (self.policies.page_tables.answer.make)(&mut self.resources) {
@@ -40,6 +47,8 @@ impl<K: Kernel> Server<K> {
             segments: Vec::new(),
             attachments: 0,
             tables,
+            tlb_tag: false,
+            roots: Vec::new(),
         };
         if let Err(vas) = self.vases.insert(vas) {
             self.release_vas(vas);
@@ -127,15 +136,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        if let Some(vas) = self.vases.remove(key) {
-            self.vas_names.remove(&vas.object.name);
-            for (segment, _) in &vas.segments {
-                if let Some(segment) = self.segments.get_mut(*segment) {
-                    segment.vases -= 1;
-                }
-            }
-            self.release_vas(vas);
-        }
+        self.remove_vas(key);
         Ok(((), None))
     }
 
@@ -178,8 +179,63 @@ impl<K: Kernel> Server<K> {
             attachments: vas.attachments,
             table_bytes: table_bytes(vas.tables.tables()),
             page_tables: self.policies.page_tables.name.clone(),
+            tlb_tag: vas.tlb_tag,
+            roots: vas.roots.len() as u32,
         };
         Ok((statistics, None))
+    }
+
+    pub(super) fn vas_ctl(&mut self, request: VasCtl, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::CONTROL)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get_mut(key).ok_or(stale)?;
+        match request.command {
+            VasCommand::TlbTag(hint) => vas.tlb_tag = hint,
+            VasCommand::Object(Command::Evict) => self.evict_from_vas(key),
+            VasCommand::Object(command) => vas.object.change(&mut self.resources, command)?,
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_set_root(
+        &mut self,
+        request: VasSetRoot,
+        handles: Handles<'_>,
+    ) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::WRITE)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let roots = &mut self.vases.get_mut(key).ok_or(stale)?.roots;
+        let VasSetRoot { name, address } = request;
+        let place = roots.iter().position(|(other, _)| *other == name);
+        match (place, address) {
+            (Some(place), None) => {
+                roots.swap_remove(place);
+            }
+            (None, None) => return Err(Error::NotFound),
+            (None, Some(_)) if roots.len() >= limits::ROOTS_PER_VAS => {
+                return Err(Error::LimitReached(Limit::RootsPerVas));
+            }
+            (None, Some(address)) => roots.push((name, address)),
+            (Some(place), Some(address)) => {
+                if let Some(root) = roots.get_mut(place) {
+                    root.1 = address;
+                }
+            }
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_root(&self, request: &VasRoot, handles: Handles<'_>) -> Granted<Root> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::READ)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get(key).ok_or(stale)?;
+        let mut roots = vas.roots.iter();
+        let root = roots.find(|(name, _)| *name == request.name);
+        let &(_, address) = root.ok_or(Error::NotFound)?;
+        Ok((Root { address }, None))
     }
 
     /// The attachment of this number, if it is the session's.
@@ -187,22 +243,6 @@ impl<K: Kernel> Server<K> {
         let key = Key::from_number(id.0.checked_sub(1)?)?;
         let attachment = self.attachments.get(key)?;
         (attachment.session == session).then_some(key)
-    }
-
-    /// Takes the root away and forgets the attachment.
-    pub(super) fn release_attachment(&mut self, key: Key) {
-        if let Some(attachment) = self.attachments.remove(key)
-            && let Some(vas) = self.vases.get_mut(attachment.vas)
-        {
-            vas.tables.detach(&mut self.resources, key);
-            self.resources.delete_slots(attachment.root);
-            for (segment, _) in attachment.segments {
-                if let Some(segment) = self.segments.get_mut(segment) {
-                    segment.vases -= 1;
-                }
-            }
-            vas.attachments -= 1;
-        }
     }
 
     fn release_vas(&mut self, vas: Vas<K>) {

@@ -3,6 +3,7 @@
 //! What is refused in the middle leaves nothing behind.
 
 use protocol::Error;
+use protocol::message::Command;
 use vas_server::fake::{Held, INJECTED};
 
 use crate::support::*;
@@ -65,7 +66,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 21] = [
+const OPERATIONS: [(&str, Operation); 28] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -98,6 +99,34 @@ const OPERATIONS: [(&str, Operation); 21] = [
     }),
     ("vas_stat", |scene| {
         scene.world.stat_vas(&scene.process, scene.vas).map(|_| ())
+    }),
+    ("vas_ctl of mode", |scene| {
+        let command = Command::Mode(CLOSED);
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_ctl of handles", |scene| {
+        let command = Command::RevokeHandles;
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_ctl of attachments", |scene| {
+        let command = Command::Evict;
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_set_root", |scene| {
+        let (process, vas) = (&scene.process, scene.vas);
+        scene.world.set_root(process, vas, "index", Some(BASE))
+    }),
+    ("vas_root", |scene| {
+        let Scene {
+            world,
+            process,
+            vas,
+            ..
+        } = scene;
+        match world.root(process, *vas, "index") {
+            Err(Error::NotFound) => Ok(()),
+            answer => answer.map(|_| ()),
+        }
     }),
     ("seg_alloc of small pages", |scene| {
         let request = alloc("new", BASE, 300 * 4 * KIB, SMALL);
@@ -138,6 +167,18 @@ const OPERATIONS: [(&str, Operation); 21] = [
     ("seg_stat", |scene| {
         let answer = scene.world.stat_segment(&scene.process, scene.far);
         answer.map(|_| ())
+    }),
+    ("seg_ctl of handles", |scene| {
+        let command = Command::RevokeHandles;
+        scene
+            .world
+            .control_segment(&scene.process, scene.inside, command)
+    }),
+    ("seg_ctl of attachments", |scene| {
+        let command = Command::Evict;
+        scene
+            .world
+            .control_segment(&scene.process, scene.inside, command)
     }),
     ("server_stat", |scene| {
         let request = protocol::message::ServerStat;
@@ -187,10 +228,17 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "vas_delete"
                 | "vas_list"
                 | "vas_stat"
+                | "vas_ctl of mode"
+                | "vas_ctl of handles"
+                | "vas_ctl of attachments"
+                | "vas_set_root"
+                | "vas_root"
                 | "seg_detach"
                 | "seg_free"
                 | "seg_list"
                 | "seg_stat"
+                | "seg_ctl of handles"
+                | "seg_ctl of attachments"
                 | "server_stat"
                 | "explain"
         );

@@ -4,7 +4,9 @@
 
 mod atomicity;
 mod attachments;
+mod control;
 mod faults;
+mod lifetimes;
 mod limits;
 mod memory;
 mod protocol_misuse;

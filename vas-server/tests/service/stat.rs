@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::message::{ObjectStatistics, SegStatistics, VasStatistics};
+use protocol::message::{Lifetime, ObjectStatistics, SegStatistics, VasStatistics};
 use protocol::{Error, Mode, PageSize, Rights};
 
 use crate::support::*;
@@ -18,6 +18,7 @@ fn object(text: &str, mode: u16) -> ObjectStatistics {
         owner: 1,
         group: Some(7),
         mode: Mode(mode),
+        lifetime: Lifetime::Persistent,
     }
 }
 
@@ -34,6 +35,8 @@ fn a_vas_tells_what_it_is_and_what_it_has() {
         attachments: 0,
         table_bytes: 4 * KIB * u64::from(MASTER),
         page_tables: name(PAGE_TABLES),
+        tlb_tag: false,
+        roots: 0,
     };
     assert_eq!(world.stat_vas(&process, vas), Ok(expected.clone()));
 

@@ -4,10 +4,11 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    Granted, Principal, PrivateExtent, PrivateForm, Request, SegAlloc, SegAttach, SegDetach,
-    SegEntry, SegFind, SegFree, SegGranted, SegList, SegStat, SegStatistics, ServerStat,
-    SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasCreate,
-    VasDelete, VasDetach, VasEntry, VasFind, VasList, VasStat, VasStatistics,
+    Command, Granted, Lifetime, Principal, PrivateExtent, PrivateForm, Request, Root, SegAlloc,
+    SegAttach, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegList, SegStat,
+    SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
+    VasAttach, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+    VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize};
@@ -325,6 +326,34 @@ impl World {
         self.call(process, &VasStat, &[vas]).map(|(reply, _)| reply)
     }
 
+    pub fn control_vas(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        command: impl Into<VasCommand>,
+    ) -> Result<(), Error> {
+        let command = command.into();
+        self.call(process, &VasCtl { command }, &[vas]).map(|_| ())
+    }
+
+    pub fn set_root(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        text: &str,
+        address: Option<u64>,
+    ) -> Result<(), Error> {
+        let name = name(text);
+        let request = VasSetRoot { name, address };
+        self.call(process, &request, &[vas]).map(|_| ())
+    }
+
+    pub fn root(&mut self, process: &Process, vas: Held, text: &str) -> Result<u64, Error> {
+        let name = name(text);
+        let answer = self.call(process, &VasRoot { name }, &[vas]);
+        answer.map(|(Root { address }, _)| address)
+    }
+
     // Segments.
 
     pub fn try_segment(
@@ -392,6 +421,16 @@ impl World {
             .map(|(reply, _)| reply)
     }
 
+    pub fn control_segment(
+        &mut self,
+        process: &Process,
+        segment: Held,
+        command: Command,
+    ) -> Result<(), Error> {
+        self.call(process, &SegCtl { command }, &[segment])
+            .map(|_| ())
+    }
+
     /// What an operation answers for each handle of this kind that was handed out.
     fn ask_of_all<R: Request>(
         &mut self,
@@ -431,6 +470,11 @@ impl World {
             caps_of_objects: fake.caps_of_objects(),
         }
     }
+}
+
+/// The command that sets a lifetime.
+pub const fn lives(lifetime: Lifetime) -> Command {
+    Command::Lifetime(lifetime)
 }
 
 /// A request for a segment that all may use.

@@ -17,7 +17,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use client_lib::{Access, Error, Mode, Rights, Space, vas_switch};
+use client_lib::{Access, Command, Error, Lifetime, Mode, Rights, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
 use common::segment_memory::{fetch_add, load, store, wait_for};
@@ -89,6 +89,15 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
             let segment = client_lib::seg_find(segment)?;
             return answer(find_and(vas, |vas| client_lib::seg_detach(vas, &segment)));
         }
+        ["chmod-vas", vas] => {
+            let command = Command::Mode(Mode(0o640));
+            return answer(find_and(vas, |vas| client_lib::vas_ctl(vas, command)));
+        }
+        ["chmod-segment", segment] => {
+            let segment = client_lib::seg_find(segment)?;
+            let changed = client_lib::seg_ctl(&segment, Command::Mode(Mode(0o640)));
+            return answer(changed.map(|()| Rights::empty()));
+        }
         ["sees", vas, segment] => return sees(vas, segment),
         ["attach-until-refused", prefix] => return attach_until_refused(prefix),
         ["handle-beyond-cnode"] => beyond_cnode(),
@@ -97,6 +106,14 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["build-list", vas, base, count] => build_list(vas, number(base)?, number(count)?),
         ["check-list", vas, base, count] => check_list(vas, number(base)?, number(count)?),
         ["create", vas, base, value] => create(vas, number(base)?, number(value)?),
+        ["make-and-die", name, base, lifetime, how, vas, place] => {
+            make(name, number(base)?, lifetime)?;
+            die_inside(vas, number(place)?, how)
+        }
+        ["load-root", vas, root, value] => {
+            let address = client_lib::vas_root(&client_lib::vas_find(vas)?, root)?;
+            load_inside(vas, address, number(value)?)
+        }
         ["load", vas, address, value] => load_inside(vas, number(address)?, number(value)?),
         ["load-then-store", vas, access, address] => {
             load_then_store(vas, access_named(access)?, number(address)?)
@@ -259,6 +276,20 @@ fn create(name: &str, base: u64, value: u64) -> Outcome {
         store(base, value);
         Ok(())
     })
+}
+
+/// Makes a VAS and a segment in it that live as long as `lifetime` says.
+fn make(name: &str, base: u64, lifetime: &str) -> Outcome {
+    let lifetime = match lifetime {
+        "creator" => Lifetime::Creator,
+        "last-attacher" => Lifetime::LastAttacher,
+        _ => return Err(Failure::new("no such lifetime")),
+    };
+    let vas = client_lib::vas_create(name, Mode(0o666))?;
+    let segment = client_lib::seg_alloc(name, base, 4096, None, Mode(0o666))?;
+    client_lib::seg_attach(&vas, &segment, Access::ReadWrite)?;
+    client_lib::vas_ctl(&vas, Command::Lifetime(lifetime))?;
+    Ok(client_lib::seg_ctl(&segment, Command::Lifetime(lifetime))?)
 }
 
 fn load_inside(vas: &str, address: u64, value: u64) -> Outcome {
