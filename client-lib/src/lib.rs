@@ -27,18 +27,22 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod channel;
 mod rpc;
 mod slots;
 mod switch;
 
+use protocol::limits;
 pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
-    SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetach, SegDetachLocal, SegEntry, SegFind,
-    SegFree, SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasCreate, VasCtl,
-    VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
+    Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal,
+    SegEntry, SegFind, SegFree, SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach,
+    VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot,
+    VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
+pub use channel::Channel;
 use slots::Slot;
 pub use switch::{Space, vas_switch};
 
@@ -379,6 +383,81 @@ pub fn vas_ctl(vas: &Vas, command: impl Into<VasCommand>) -> Result<(), Error> {
 /// As [`vas_ctl`].
 pub fn seg_ctl(segment: &Segment, command: Command) -> Result<(), Error> {
     rpc::call(&SegCtl { command }, &[&segment.slot])
+}
+
+/// Makes a VAS that has the segments and the roots that another has now, for at most this
+/// access; what becomes of that one later does not matter to it.
+///
+/// # Errors
+/// Those of [`vas_create`], and [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::OutOfMemory`].
+pub fn vas_clone(vas: &Vas, name: &str, mode: Mode, access: Access) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    let name = Name::new(name)?;
+    let request = VasClone { name, mode, access };
+    let rights = rpc::receive(&request, &[&vas.slot], &slot)?.rights;
+    Ok(Vas { slot, rights })
+}
+
+/// Makes a segment like another, with a copy of its content: every page is copied now, in
+/// requests of [`limits::COPY_BYTES`] each, so that others are served in between. Who must
+/// not see a mixture keeps writers away meanwhile. Until all is copied nobody can attach the
+/// new segment by its name, and it dies with this process.
+///
+/// # Errors
+/// Those of [`seg_alloc`], and [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, Error> {
+    let from = seg_stat(segment)?;
+    let page_size = Some(from.page_size);
+    let clone = seg_alloc_with(
+        name,
+        from.base,
+        from.size,
+        page_size,
+        Mode(0),
+        from.own_slots,
+    )?;
+    let copied = (|| {
+        seg_ctl(&clone, Command::Lifetime(Lifetime::Creator))?;
+        for offset in (0..from.size).step_by(limits::COPY_BYTES as usize) {
+            rpc::call(&SegCopy { offset }, &[&segment.slot, &clone.slot])?;
+        }
+        seg_ctl(&clone, Command::Lifetime(Lifetime::Persistent))?;
+        seg_ctl(&clone, Command::Mode(mode))
+    })();
+    match copied {
+        Ok(()) => Ok(clone),
+        Err(error) => {
+            // Refused only if someone else had a hand in it; then it dies with this process.
+            let _ = seg_free(&clone);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a handle that allows less, to be passed on (see [`Channel`]).
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`] if the handle does not allow that
+/// much, or not to be passed on; [`Error::OutOfSlots`].
+pub fn vas_restrict(vas: &Vas, rights: Rights) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    rpc::receive(&Restrict { rights }, &[&vas.slot], &slot)?;
+    Ok(Vas { slot, rights })
+}
+
+/// As [`vas_restrict`].
+///
+/// # Errors
+/// As [`vas_restrict`].
+pub fn seg_restrict(segment: &Segment, rights: Rights) -> Result<Segment, Error> {
+    let slot = Slot::new()?;
+    rpc::receive(&Restrict { rights }, &[&segment.slot], &slot)?;
+    Ok(Segment {
+        slot,
+        rights,
+        ..*segment
+    })
 }
 
 /// Sets a named root of a VAS: the address by which other processes find the data in it.

@@ -23,6 +23,8 @@ pub const SEGMENTS_PER_VAS: usize = 256;
 pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
 /// Named roots of one VAS.
 pub const ROOTS_PER_VAS: usize = 16;
+/// Bytes that one [`SegCopy`](crate::message::SegCopy) copies at most.
+pub const COPY_BYTES: u64 = 256 << 10;
 /// Groups a principal belongs to.
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see
@@ -36,6 +38,8 @@ pub const PROCESSES: usize = 64;
 pub const ARGUMENT_BYTES: usize = 512;
 /// Files of the image given to one process.
 pub const FILES: usize = 8;
+/// Channels of one component.
+pub const CHANNELS: usize = 8;
 /// Untyped caps that init hands to the server.
 pub const UNTYPEDS: usize = 128;
 /// Binary logarithm of the slots of the server's CNode, at most: its heap is made for so many.

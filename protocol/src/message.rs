@@ -64,6 +64,8 @@ operations! {
     VasStat = 7 => VasStatistics;
     /// [`VasCtl`]
     VasCtl = 8 => ();
+    /// [`VasClone`]
+    VasClone = 9 => Granted;
     /// [`VasSetRoot`]
     VasSetRoot = 10 => ();
     /// [`VasRoot`]
@@ -88,8 +90,14 @@ operations! {
     SegStat = 24 => SegStatistics;
     /// [`SegCtl`]
     SegCtl = 25 => ();
+    /// [`SegCopy`]
+    SegCopy = 26 => ();
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
+    /// [`Restrict`]
+    Restrict = 33 => Granted;
+    /// [`HandleStat`]
+    HandleStat = 34 => Described;
     /// [`SessionCreate`]
     SessionCreate = 64 => SessionCreated;
     /// [`SessionEnd`]
@@ -313,6 +321,19 @@ pub struct VasCtl {
     pub command: VasCommand,
 }
 
+/// Makes a VAS with the segments and the roots that another has now; what becomes of that
+/// one later does not matter to it. Caps: the other VAS. The reply carries a handle with all
+/// rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasClone {
+    /// Must not be taken.
+    pub name: Name,
+    /// Who may find it, and what the handle then allows.
+    pub mode: Mode,
+    /// The most that the segments may be used for through the new VAS.
+    pub access: Access,
+}
+
 /// Sets or removes a named root of a VAS, by which other processes find the data in it.
 /// Caps: the VAS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -416,6 +437,35 @@ pub struct SegStat;
 pub struct SegCtl {
     /// The change.
     pub command: Command,
+}
+
+/// Copies a block of [`limits::COPY_BYTES`] from one segment to the same place of another, as
+/// far as both have it. Caps: the segment to copy from, the segment to copy to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegCopy {
+    /// Bytes from the start of either: a multiple of the size of a block.
+    pub offset: u64,
+}
+
+/// Makes a handle that allows less, to be passed on. Caps: the handle. The reply carries the
+/// new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restrict {
+    /// What it is to allow.
+    pub rights: Rights,
+}
+
+/// What a handle is, as the server sees it: for who was passed one. Caps: the handle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleStat;
+
+/// What a handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Described {
+    /// One of a VAS.
+    Vas(Granted),
+    /// One of a segment.
+    Segment(SegGranted),
 }
 
 /// What the server has left.

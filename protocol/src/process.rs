@@ -23,9 +23,14 @@ pub mod slot {
     pub const SESSION: u64 = 6;
     /// I/O ports; only in components that the system description trusts with them.
     pub const IO_PORT: u64 = 7;
+    /// Endpoints of the component's channels, in the order of the system description: at most
+    /// [`CHANNELS`](crate::limits::CHANNELS).
+    pub const CHANNELS: u64 = 8;
     /// The first slot the process may use as it likes.
     pub const FREE: u64 = 16;
 }
+
+const _: () = assert!(slot::CHANNELS + limits::CHANNELS as u64 <= slot::FREE);
 
 /// Binary logarithm of the number of slots in a process's CNode.
 pub const CNODE_BITS: u8 = 12;

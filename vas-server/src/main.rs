@@ -12,7 +12,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use objects::Sel4;
-use protocol::process::ServerStartInfo;
+use protocol::process::{ServerStartInfo, slot};
 use protocol::wire::WORDS;
 use protocol::{Badge, limits};
 use sel4::{MessageInfo, cap};
@@ -74,6 +74,7 @@ fn start(info: &ServerStartInfo) -> Result<Server<Sel4>, String> {
     let configuration = Configuration {
         slots: info.first_free_slot as u32..1 << info.cnode_bits,
         endpoint: Slot(info.endpoint as u32),
+        vspace: Slot(slot::VSPACE as u32),
         asid_control: Slot(info.asid_control as u32),
         asid_pools: ASID_POOLS,
         untypeds: &untypeds,

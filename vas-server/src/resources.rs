@@ -8,9 +8,12 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use protocol::{Access, Badge, Error};
+use protocol::limits::COPY_BYTES;
+use protocol::{Access, Badge, Error, PageSize};
 
-use crate::kernel::{ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel};
+use crate::kernel::{
+    ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel, WINDOW,
+};
 use crate::slots::{SlotRange, Slots};
 use crate::untyped::{Block, Untypeds};
 
@@ -64,6 +67,27 @@ impl Frames {
     }
 }
 
+/// A place in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What is copied from.
+    Source,
+    /// What is copied to.
+    Target,
+}
+
+impl Side {
+    /// Where frames of this size are mapped: [`COPY_BYTES`] of small ones, or one.
+    pub const fn address(self, page_size: PageSize) -> u64 {
+        let side = self as u64;
+        WINDOW.start
+            + match page_size {
+                PageSize::Small => side * COPY_BYTES,
+                PageSize::Large | PageSize::Huge => (1 + side) * page_size.bytes(),
+            }
+    }
+}
+
 #[derive(Debug)]
 struct AsidPool {
     slot: Slot,
@@ -78,18 +102,29 @@ pub struct Resources<K> {
     untypeds: Untypeds,
     pools: Vec<AsidPool>,
     endpoint: Slot,
+    /// The server's own root, and the tables of the window in it.
+    vspace: Slot,
+    window: Vec<Table>,
     tables: u32,
 }
 
 impl<K: Kernel> Resources<K> {
-    /// Takes over slots, memory and the server's endpoint.
-    pub fn new(kernel: K, slots: Range<u32>, endpoint: Slot, untypeds: &[(Slot, u8)]) -> Self {
+    /// Takes over slots, memory, the server's endpoint and its own root.
+    pub fn new(
+        kernel: K,
+        slots: Range<u32>,
+        endpoint: Slot,
+        vspace: Slot,
+        untypeds: &[(Slot, u8)],
+    ) -> Self {
         Resources {
             kernel,
             slots: Slots::new(slots),
             untypeds: Untypeds::new(untypeds),
             pools: Vec::new(),
             endpoint,
+            vspace,
+            window: Vec::new(),
             tables: 0,
         }
     }
@@ -106,6 +141,43 @@ impl<K: Kernel> Resources<K> {
             self.kernel.make_asid_pool(control, block.slot(), slot)?;
             self.pools.push(AsidPool { slot, used: 0 });
         }
+        Ok(())
+    }
+
+    /// Makes the tables of the window through which memory is copied. They stay for good.
+    ///
+    /// # Errors
+    /// No memory, no slots, or the kernel refused.
+    pub fn open_window(&mut self) -> Result<(), Error> {
+        for level in [TableLevel::PageDirectory, TableLevel::PageTable] {
+            let table = self.make_table(level)?;
+            let (slot, address) = (table.slot(), WINDOW.start);
+            self.window.push(table);
+            self.kernel.map_table(slot, level, self.vspace, address)?;
+        }
+        Ok(())
+    }
+
+    /// Copies memory between frames, which are mapped at these addresses of the window
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// No slots, or the kernel refused; nothing is copied then.
+    pub fn copy_memory(
+        &mut self,
+        from: (&[(Slot, u64)], u64),
+        to: (&[(Slot, u64)], u64),
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let frames = from.0.iter().copied();
+        let source = self.map_frames(self.vspace, frames, Access::ReadOnly)?;
+        let frames = to.0.iter().copied();
+        let target = self.map_frames(self.vspace, frames, Access::ReadWrite);
+        if target.is_ok() {
+            self.kernel.copy_memory(from.1, to.1, bytes);
+        }
+        self.delete_slots(source);
+        self.delete_slots(target?);
         Ok(())
     }
 
@@ -150,9 +222,9 @@ impl<K: Kernel> Resources<K> {
         self.asids_total() - used
     }
 
-    /// Page tables of all levels, roots included.
+    /// Page tables of all levels, roots included, but not those of the window.
     pub const fn tables(&self) -> u32 {
-        self.tables
+        self.tables - self.window.len() as u32
     }
 
     /// Takes consecutive slots.

@@ -14,6 +14,7 @@
 //! either counts towards one of the [limits] or stands for a slot in use.
 
 mod fault;
+mod handle;
 mod lifetime;
 mod object;
 mod segment;
@@ -27,10 +28,10 @@ use core::fmt;
 use core::ops::Range;
 
 use protocol::message::{
-    Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetach,
-    SegDetachLocal, SegFind, SegFree, SegList, SegStat, ServerStat, SessionCreate, SessionEnd,
-    Statistics, VasAttach, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot,
-    VasSetRoot, VasStat,
+    Explain, HandleStat, Operation, Request, Restrict, SegAlloc, SegAttach, SegAttachLocal,
+    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegList, SegStat, ServerStat,
+    SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate, VasCtl, VasDelete,
+    VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -60,6 +61,8 @@ pub struct Configuration<'a> {
     pub slots: Range<u32>,
     /// The server's endpoint, unbadged.
     pub endpoint: Slot,
+    /// The server's own root.
+    pub vspace: Slot,
     /// The cap that makes ASID pools.
     pub asid_control: Slot,
     /// How many pools to make; [`ASID_POOLS`] are all.
@@ -73,6 +76,8 @@ pub struct Configuration<'a> {
 pub enum StartError {
     /// The pools of address-space identifiers could not be made.
     AsidPools(Error),
+    /// The tables of the window through which memory is copied could not be made.
+    Window(Error),
     /// The policy enters tables in several roots, and the kernel cannot.
     TablesNotShared,
 }
@@ -83,6 +88,7 @@ impl fmt::Display for StartError {
             StartError::AsidPools(error) => {
                 write!(out, "no pool of address-space identifiers: {error}")
             }
+            StartError::Window(error) => write!(out, "no window to copy memory through: {error}"),
             StartError::TablesNotShared => out.write_str(
                 "the page_tables policy shares page tables, and only the extended kernel can",
             ),
@@ -179,11 +185,13 @@ impl<K: Kernel> Server<K> {
             kernel,
             configuration.slots.clone(),
             configuration.endpoint,
+            configuration.vspace,
             configuration.untypeds,
         );
         resources
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
             .map_err(StartError::AsidPools)?;
+        resources.open_window().map_err(StartError::Window)?;
         Ok(Server {
             resources,
             policies,
@@ -290,6 +298,8 @@ impl<K: Kernel> Server<K> {
             Operation::VasCtl => {
                 message.answer(|request: VasCtl, handles| self.vas_ctl(request, handles))
             }
+            Operation::VasClone => message
+                .answer(|request: VasClone, handles| self.vas_clone(session, request, handles)),
             Operation::VasSetRoot => {
                 message.answer(|request: VasSetRoot, handles| self.vas_set_root(request, handles))
             }
@@ -321,6 +331,15 @@ impl<K: Kernel> Server<K> {
             Operation::SegStat => message.answer(|_: SegStat, handles| self.seg_stat(handles)),
             Operation::SegCtl => {
                 message.answer(|request: SegCtl, handles| self.seg_ctl(request, handles))
+            }
+            Operation::SegCopy => {
+                message.answer(|request: SegCopy, handles| self.seg_copy(&request, handles))
+            }
+            Operation::Restrict => {
+                message.answer(|request: Restrict, handles| self.restrict(&request, handles))
+            }
+            Operation::HandleStat => {
+                message.answer(|_: HandleStat, handles| self.handle_stat(handles))
             }
             Operation::ServerStat => {
                 message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
@@ -391,8 +410,7 @@ impl Handles<'_> {
         arena: &Arena<T>,
     ) -> Result<(Key, Rights), Error> {
         let stale = Error::StaleHandle { position };
-        let badge = self.0.get(usize::from(position)).copied().flatten();
-        let handle = badge.ok_or(stale.clone())?.handle();
+        let handle = self.any(position)?;
         if handle.kind != expected {
             return Err(Error::WrongKind {
                 position,
@@ -403,6 +421,13 @@ impl Handles<'_> {
         let key = key_of(handle);
         arena.get(key).ok_or(stale)?;
         Ok((key, handle.rights))
+    }
+
+    /// What the badge in this position says.
+    fn any(self, position: u8) -> Result<Handle, Error> {
+        let badge = self.0.get(usize::from(position)).copied().flatten();
+        let stale = Error::StaleHandle { position };
+        badge.map(Badge::handle).ok_or(stale)
     }
 }
 

@@ -75,6 +75,7 @@ impl Kernel for Agreeable {
     fn map_frame(&mut self, _: Slot, _: Slot, _: u64, _: Access) -> Result<(), KernelError> {
         Ok(())
     }
+    fn copy_memory(&mut self, _: u64, _: u64, _: u64) {}
 }
 
 fn send<R: Request>(
@@ -176,6 +177,7 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
     let configuration = Configuration {
         slots: 10..10 + SLOTS,
         endpoint: Slot(2),
+        vspace: Slot(4),
         asid_control: Slot(3),
         asid_pools: 7,
         untypeds: &[(Slot(1), 40)],

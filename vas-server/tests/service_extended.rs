@@ -6,10 +6,14 @@
 mod atomicity;
 #[path = "service/attachments.rs"]
 mod attachments;
+#[path = "service/clones.rs"]
+mod clones;
 #[path = "service/control.rs"]
 mod control;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/handles.rs"]
+mod handles;
 #[path = "service/lifetimes.rs"]
 mod lifetimes;
 #[path = "service/limits.rs"]

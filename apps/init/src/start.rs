@@ -82,8 +82,13 @@ pub fn start(
         cnode_bits: image.system().server.slots_bits,
         receive_slot: control + 1,
     };
+    let mut channels = Vec::new();
+    for _ in 0..image.system().channels.to_native() {
+        channels.push(objects.make_one(ObjectType::Endpoint, 0)?);
+    }
     Ok(System {
         image,
+        channels,
         objects,
         server,
         endpoint,

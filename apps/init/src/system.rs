@@ -38,6 +38,8 @@ const LAST_PROCESS: u32 = (1 << 27) - 1;
 pub struct System {
     /// What the builder put into the image.
     pub image: Image<'static>,
+    /// The endpoints that components share.
+    pub channels: Vec<u64>,
     /// Memory and slots.
     pub objects: Objects,
     /// The VAS server.
@@ -314,6 +316,11 @@ impl System {
                 all,
                 badge,
             )?;
+        }
+        let component = &self.image.system().components[process.component];
+        for (to, channel) in (slot::CHANNELS..).zip(component.channels.iter()) {
+            let endpoint = self.channels[channel.to_native() as usize];
+            cnode.copy(to, CNODE_BITS, root, endpoint, DEPTH, all)?;
         }
         cnode.move_(
             slot::SESSION,

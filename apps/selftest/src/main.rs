@@ -22,6 +22,7 @@ mod permissions;
 mod processes;
 mod registers;
 mod segments;
+mod sharing;
 mod state;
 mod switching;
 mod vases;
@@ -39,6 +40,7 @@ const THEMES: &[&[Test]] = &[
     segments::TESTS,
     permissions::TESTS,
     control::TESTS,
+    sharing::TESTS,
     errors::TESTS,
     switching::TESTS,
     processes::TESTS,

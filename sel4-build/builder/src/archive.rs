@@ -163,11 +163,26 @@ fn encode(
         let indices: Option<Vec<u32>> = indices.collect();
         given.push(indices.context("a component has a file that is not there")?);
     }
+    let channels = system.channels();
+    let numbers = |names: &[String]| -> Vec<u32> {
+        let known = (0..).zip(&channels);
+        let number = |name: &String| known.clone().find(|(_, other)| **other == name);
+        names
+            .iter()
+            .filter_map(number)
+            .map(|(number, _)| number)
+            .collect()
+    };
+    let shared: Vec<Vec<u32>> = system
+        .components
+        .iter()
+        .map(|component| numbers(&component.channels))
+        .collect();
     let components: Vec<_> = system
         .components
         .iter()
-        .zip(&given)
-        .map(|(component, files)| image::Component {
+        .zip(given.iter().zip(&shared))
+        .map(|(component, (files, channels))| image::Component {
             name: &component.name,
             arguments: &component.arguments,
             user: component.user,
@@ -176,6 +191,7 @@ fn encode(
             stack_bytes: component.stack.0,
             may_spawn: component.may_spawn,
             files,
+            channels,
             program: program(component.source()),
         })
         .collect();
@@ -199,6 +215,7 @@ fn encode(
             page_size: &system.server.page_size,
         },
         main: index(system.component(&system.main)).context("there is no main component")?,
+        channels: channels.len() as u32,
         components: &components,
         files: &files,
     };

@@ -227,6 +227,9 @@ pub struct Component {
     /// Names of the files it is given.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Names of the channels that it shares with other components, in order of slot.
+    #[serde(default)]
+    pub channels: Vec<String>,
     /// Whether it may start components.
     #[serde(default)]
     pub may_spawn: bool,
@@ -313,6 +316,13 @@ impl System {
     /// Index of the file of that name.
     pub fn file(&self, name: &str) -> Option<usize> {
         self.files.iter().position(|file| file.name == name)
+    }
+
+    /// Names of all channels.
+    pub fn channels(&self) -> Vec<&String> {
+        let named = self.components.iter().flat_map(|one| &one.channels);
+        let names: BTreeSet<_> = named.collect();
+        names.into_iter().collect()
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
@@ -426,6 +436,23 @@ impl System {
             }
             if !seen.insert(file) {
                 return wrong(key("files"), format!("`{file}` is named twice"));
+            }
+        }
+        if component.channels.len() > limits::CHANNELS {
+            return wrong(key("channels"), format!("more than {}", limits::CHANNELS));
+        }
+        let mut seen = BTreeSet::new();
+        for channel in &component.channels {
+            check_name(&key("channels"), channel)?;
+            if !seen.insert(channel) {
+                return wrong(key("channels"), format!("`{channel}` is named twice"));
+            }
+        }
+        for channel in seen {
+            let has_it = |other: &&Component| other.channels.contains(channel);
+            if self.components.iter().filter(has_it).count() < 2 {
+                let reason = format!("no other component has a channel `{channel}`");
+                return wrong(key("channels"), reason);
             }
         }
         Ok(())
@@ -828,6 +855,28 @@ path = "README.md"
         let key = "component.writer.files";
         assert_refused("[\"input\"]", "[\"inputt\"]", key, "no file `inputt`");
         assert_refused("[\"input\"]", "[\"input\", \"input\"]", key, "twice");
+    }
+
+    #[test]
+    fn a_channel_that_is_shared_with_nobody_or_named_twice_is_refused() {
+        let key = "component.writer.channels";
+        let with = |channels| format!("groups = [100]\nchannels = {channels}");
+        let alone = with("[\"talk\"]");
+        assert_refused("groups = [100]", &alone, key, "no other component");
+        let twice = with("[\"talk\", \"talk\"]");
+        assert_refused("groups = [100]", &twice, key, "twice");
+        let many = with(&format!("{:?}", vec!["talk"; limits::CHANNELS + 1]));
+        assert_refused("groups = [100]", &many, key, "more than 8");
+    }
+
+    #[test]
+    fn a_channel_has_the_same_number_for_all_who_share_it() {
+        let text = description(|text| {
+            text.replace("user = 1000", "user = 1000\nchannels = [\"b\", \"a\"]")
+                .replace("user = 1001", "user = 1001\nchannels = [\"a\", \"b\"]")
+        });
+        let system = System::parse(&text).unwrap();
+        assert_eq!(system.channels(), ["a", "b"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::manifest::{
 };
 
 /// "sel4-vas", and changes with the layout of archive or manifest.
-const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas1");
+const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas2");
 
 /// Bytes of the header; the manifest follows it.
 pub const HEADER_BYTES: usize = 32;
@@ -232,6 +232,14 @@ impl<'a> Image<'a> {
                         .all(|index| (index.to_native() as usize) < system.files.len()),
                 "component.files",
             )?;
+            require(
+                component.channels.len() <= limits::CHANNELS
+                    && component
+                        .channels
+                        .iter()
+                        .all(|index| index.to_native() < system.channels.to_native()),
+                "component.channels",
+            )?;
             self.check_program(&component.program, component.stack_bytes.to_native())?;
         }
         for file in system.files.iter() {
@@ -344,6 +352,7 @@ mod tests {
         stack_bytes: 4 * PAGE_BYTES,
         may_spawn: true,
         files: &[0],
+        channels: &[1],
         program: PROGRAM,
     };
     const SYSTEM: System = System {
@@ -356,6 +365,7 @@ mod tests {
             page_size: "small",
         },
         main: 0,
+        channels: 2,
         components: &[COMPONENT],
         files: &[FILE],
     };
@@ -544,6 +554,13 @@ mod tests {
                 ..COMPONENT
             }),
             Some(Error::Invalid("component.files"))
+        );
+        assert_eq!(
+            component_refusal(Component {
+                channels: &[1, 2],
+                ..COMPONENT
+            }),
+            Some(Error::Invalid("component.channels"))
         );
     }
 

@@ -19,6 +19,8 @@ pub struct System<'a> {
     /// Index of the component that init starts. When it ends, the system ends with its
     /// status.
     pub main: u32,
+    /// How many channels there are.
+    pub channels: u32,
     /// What can be started.
     #[rkyv(with = InlineAsBox)]
     pub components: &'a [Component<'a>],
@@ -67,6 +69,9 @@ pub struct Component<'a> {
     /// Indices of the files it is given.
     #[rkyv(with = InlineAsBox)]
     pub files: &'a [u32],
+    /// Indices of the channels that it shares with other components.
+    #[rkyv(with = InlineAsBox)]
+    pub channels: &'a [u32],
     /// What it runs.
     pub program: Program<'a>,
 }

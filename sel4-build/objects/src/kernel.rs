@@ -6,6 +6,8 @@
 //! are used for is decided elsewhere. Names are those of libsel4 (seL4 manual, chapter
 //! "Capability Spaces" and the API reference).
 
+use core::ops::Range;
+
 use protocol::{Access, Badge, PageSize};
 
 /// A slot of the server's own CNode.
@@ -49,6 +51,9 @@ impl TableLevel {
 pub const TABLE_BITS: u8 = 12;
 /// Objects that one [`Kernel::retype`] makes at most (`CONFIG_RETYPE_FAN_OUT_LIMIT`).
 pub const RETYPE_LIMIT: u32 = 256;
+/// Addresses of the server's own that nothing of its program lies at: where it maps frames
+/// for a moment, to copy between them.
+pub const WINDOW: Range<u64> = 1 << 36..(1 << 36) + (4 << 30);
 /// Address-space identifiers in one ASID pool.
 pub const ASIDS_PER_POOL: u32 = 512;
 
@@ -176,4 +181,8 @@ pub trait Kernel {
         address: u64,
         access: Access,
     ) -> Result<(), KernelError>;
+
+    /// Copies memory within the [`WINDOW`] of the own root; `bytes` is a multiple of 8, and
+    /// both places are mapped. No invocation.
+    fn copy_memory(&mut self, from: u64, to: u64, bytes: u64);
 }

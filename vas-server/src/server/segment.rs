@@ -2,21 +2,23 @@
 
 //! Operations on segments.
 
+use alloc::vec::Vec;
 use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    Command, SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetachLocal, SegEntry, SegFind,
-    SegGranted, SegList, SegPage, SegStatistics,
+    Command, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal, SegEntry,
+    SegFind, SegGranted, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
 use super::lifetime::take;
 use super::{Granted, Handles, Object, Segment, Server, next_key, require, table_bytes};
 use crate::arena::{Arena, Key};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Slot};
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
+use crate::resources::Side;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
@@ -304,6 +306,36 @@ impl<K: Kernel> Server<K> {
         Ok(((), None))
     }
 
+    pub(super) fn seg_copy(&mut self, request: &SegCopy, handles: Handles<'_>) -> Granted<()> {
+        let (from, from_rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        let (to, to_rights) = handles.get(1, Kind::Segment, &self.segments)?;
+        require(from_rights, Rights::READ)?;
+        require(to_rights, Rights::WRITE)?;
+        let from = self
+            .segments
+            .get(from)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let to = self
+            .segments
+            .get(to)
+            .ok_or(Error::StaleHandle { position: 1 })?;
+        let (base, alignment) = (request.offset, limits::COPY_BYTES);
+        if !base.is_multiple_of(alignment) {
+            return Err(Error::Unaligned { base, alignment });
+        }
+        let rest = from.size().min(to.size()).saturating_sub(base);
+        if rest == 0 {
+            let size = alignment;
+            return Err(Error::OutOfRange { base, size });
+        }
+        let bytes = rest.min(alignment);
+        let (source, from_address) = from.in_window(Side::Source, base, bytes);
+        let (target, to_address) = to.in_window(Side::Target, base, bytes);
+        self.resources
+            .copy_memory((&source, from_address), (&target, to_address), bytes)?;
+        Ok(((), None))
+    }
+
     pub(super) fn release_segment(&mut self, segment: Segment) {
         if let Some(tables) = segment.tables {
             tables.delete(&mut self.resources);
@@ -360,6 +392,18 @@ impl Segment {
         }
     }
 
+    /// The frames of a part of it and where in the window to map each; and where there the
+    /// part begins.
+    fn in_window(&self, side: Side, offset: u64, bytes: u64) -> (Vec<(Slot, u64)>, u64) {
+        let page_size = self.mapping.page_size;
+        let window = side.address(page_size);
+        let Slot(first) = self.mapping.frames;
+        let pages = offset >> page_size.bits()..=(offset + bytes - 1) >> page_size.bits();
+        let frames = pages.zip((window..).step_by(page_size.bytes() as usize));
+        let frames = frames.map(|(page, address)| (Slot(first + page as u32), address));
+        (frames.collect(), window + offset % page_size.bytes())
+    }
+
     /// This segment as a VAS or an attachment has it.
     pub(super) fn mapping_in(&self, segment: Key, access: Access) -> SegmentMapping<'_> {
         SegmentMapping {
@@ -372,7 +416,7 @@ impl Segment {
         }
     }
 
-    const fn granted(&self, rights: Rights) -> SegGranted {
+    pub(super) const fn granted(&self, rights: Rights) -> SegGranted {
         SegGranted {
             rights,
             base: self.mapping.base,

@@ -2,40 +2,62 @@
 
 //! Operations on VASes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use protocol::message::{
-    Attached, Command, Granted as GrantedReply, Root, VasAttach, VasCommand, VasCreate, VasCtl,
-    VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
+    Attached, Command, Granted as GrantedReply, Root, VasAttach, VasClone, VasCommand, VasCreate,
+    VasCtl, VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
-use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
+use protocol::{Access, AttachmentId, Error, Kind, Limit, Name, Rights, limits};
 
 use super::{
     Attachment, Granted, Handles, Object, Segment, Server, Vas, next_key, require, table_bytes,
 };
 use crate::arena::Key;
 use crate::kernel::Kernel;
+use crate::policy::page_tables::PageTables;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
+        self.make_vas(session, request, Vec::new(), Vec::new())
+    }
+
+    pub(super) fn vas_clone(
+        &mut self,
+        session: Key,
+        request: VasClone,
+        handles: Handles<'_>,
+    ) -> Granted<GrantedReply> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let VasClone { name, mode, access } = request;
+        require(rights, access.needs())?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get(key).ok_or(stale)?;
+        let narrowed = |&(segment, most): &(Key, Access)| (segment, most.min(access));
+        let segments = vas.segments.iter().map(narrowed).collect();
+        let roots = vas.roots.clone();
+        self.make_vas(session, VasCreate { name, mode }, segments, roots)
+    }
+
+    fn make_vas(
+        &mut self,
+        session: Key,
+        request: VasCreate,
+        segments: Vec<(Key, Access)>,
+        roots: Vec<(Name, u64)>,
+    ) -> Granted<GrantedReply> {
         let principal = &self.session(session)?.principal;
         if self.vas_names.contains_key(&request.name) {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.vases, Limit::Vases)?;
-        let name = request.name.clone();
-        let mut object = Object::new(
-            Kind::Vas,
-            key,
-            request.name,
-            request.mode,
-            principal,
-            session,
-        );
+        let VasCreate { name, mode } = request;
+        let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, session);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
-        let tables = match (self.policies.page_tables.answer.make)(&mut self.resources) {
+        let tables = match self.make_tables(&segments) {
             Ok(tables) => tables,
             Err(error) => {
                 object.delete(&mut self.resources);
@@ -44,18 +66,43 @@ impl<K: Kernel> Server<K> {
         };
         let vas = Vas {
             object,
-            segments: Vec::new(),
+            segments,
             attachments: 0,
             tables,
             tlb_tag: false,
-            roots: Vec::new(),
+            roots,
         };
-        if let Err(vas) = self.vases.insert(vas) {
-            self.release_vas(vas);
-            return Err(Error::LimitReached(Limit::Vases));
+        let vas = match self.vases.insert(vas) {
+            Ok(_) => self.vases.get(key),
+            Err(vas) => {
+                vas.tables.delete(&mut self.resources);
+                vas.object.delete(&mut self.resources);
+                return Err(Error::LimitReached(Limit::Vases));
+            }
+        };
+        for (segment, _) in vas.iter().flat_map(|vas| &vas.segments) {
+            if let Some(segment) = self.segments.get_mut(*segment) {
+                segment.vases += 1;
+            }
         }
         self.vas_names.insert(name, key);
         Ok((GrantedReply { rights }, Some(handle)))
+    }
+
+    /// The page tables of a VAS that has these segments and to which nobody is attached.
+    fn make_tables(&mut self, segments: &[(Key, Access)]) -> Result<Box<dyn PageTables<K>>, Error> {
+        let resources = &mut self.resources;
+        let mut tables = (self.policies.page_tables.answer.make)(resources)?;
+        let mut mappings = segments
+            .iter()
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)));
+        match mappings.try_for_each(|mapping| tables.add_segment(resources, &mapping)) {
+            Ok(()) => Ok(tables),
+            Err(error) => {
+                tables.delete(resources);
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn vas_find(&mut self, session: Key, request: &VasFind) -> Granted<GrantedReply> {
@@ -243,10 +290,5 @@ impl<K: Kernel> Server<K> {
         let key = Key::from_number(id.0.checked_sub(1)?)?;
         let attachment = self.attachments.get(key)?;
         (attachment.session == session).then_some(key)
-    }
-
-    fn release_vas(&mut self, vas: Vas<K>) {
-        vas.tables.delete(&mut self.resources);
-        vas.object.delete(&mut self.resources);
     }
 }

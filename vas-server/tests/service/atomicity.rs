@@ -2,8 +2,8 @@
 
 //! What is refused in the middle leaves nothing behind.
 
-use protocol::Error;
 use protocol::message::Command;
+use protocol::{Error, Rights};
 use vas_server::fake::{Held, INJECTED};
 
 use crate::support::*;
@@ -20,6 +20,7 @@ struct Scene {
     near: Held,
     /// In the VAS.
     inside: Held,
+    large: Held,
     /// A VAS that has `near` and that nobody is attached to.
     spare: Held,
     attached: Attached,
@@ -58,6 +59,7 @@ impl Scene {
             far,
             near,
             inside,
+            large,
             spare,
             attached,
         })
@@ -66,7 +68,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 28] = [
+const OPERATIONS: [(&str, Operation); 34] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -111,6 +113,31 @@ const OPERATIONS: [(&str, Operation); 28] = [
     ("vas_ctl of attachments", |scene| {
         let command = Command::Evict;
         scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_clone", |scene| {
+        let (process, vas) = (&scene.process, scene.vas);
+        let answer = scene
+            .world
+            .clone_vas(process, vas, "clone", OPEN, READ_WRITE);
+        answer.map(|_| ())
+    }),
+    ("restrict", |scene| {
+        let answer = scene
+            .world
+            .restrict(&scene.process, scene.far, Rights::READ);
+        answer.map(|_| ())
+    }),
+    ("handle_stat", |scene| {
+        scene.world.describe(&scene.process, scene.far).map(|_| ())
+    }),
+    ("seg_copy of small pages", |scene| {
+        scene.world.copy(&scene.process, scene.inside, scene.far, 0)
+    }),
+    ("seg_copy from large pages", |scene| {
+        scene.world.copy(&scene.process, scene.large, scene.far, 0)
+    }),
+    ("seg_copy to large pages", |scene| {
+        scene.world.copy(&scene.process, scene.far, scene.large, 0)
     }),
     ("vas_set_root", |scene| {
         let (process, vas) = (&scene.process, scene.vas);
@@ -232,6 +259,7 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "vas_ctl of handles"
                 | "vas_ctl of attachments"
                 | "vas_set_root"
+                | "handle_stat"
                 | "vas_root"
                 | "seg_detach"
                 | "seg_free"
@@ -266,7 +294,9 @@ fn an_operation_for_which_there_are_not_enough_slots_changes_nothing() {
         let needs_slots = name.ends_with("_create")
             || name.ends_with("_find")
             || name.contains("_attach")
-            || name.contains("_alloc");
+            || name.contains("_alloc")
+            || name.contains("_copy")
+            || matches!(name, "vas_clone" | "restrict");
         assert_eq!(refused > 0, needs_slots, "{name}");
     }
 }
@@ -299,7 +329,7 @@ fn an_operation_for_which_there_is_not_enough_memory_changes_nothing() {
         }
         let needs_memory = name.contains("seg_alloc")
             || matches!(name, "vas_attach" | "seg_attach with new tables")
-            || crate::EXTENDED && name == "vas_create";
+            || crate::EXTENDED && matches!(name, "vas_create" | "vas_clone");
         assert_eq!(refused > 0, needs_memory, "{name}");
     }
 }

@@ -4,8 +4,10 @@
 
 mod atomicity;
 mod attachments;
+mod clones;
 mod control;
 mod faults;
+mod handles;
 mod lifetimes;
 mod limits;
 mod memory;

@@ -4,14 +4,15 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    Command, Granted, Lifetime, Principal, PrivateExtent, PrivateForm, Request, Root, SegAlloc,
-    SegAttach, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegList, SegStat,
-    SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
-    VasAttach, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList,
-    VasRoot, VasSetRoot, VasStat, VasStatistics,
+    Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent, PrivateForm,
+    Request, Restrict, Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind,
+    SegFree, SegGranted, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
+    SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasClone, VasCommand, VasCreate,
+    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    VasStatistics,
 };
 use protocol::wire::{self, WORDS};
-use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize};
+use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights};
 use vas_server::fake::{Fake, Held};
 use vas_server::{Configuration, Policies, Server, Slot};
 
@@ -119,12 +120,14 @@ impl World {
     }
 
     pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
-        let mut fake = fake(slots, untyped_bits);
+        // What the window takes comes on top.
+        let mut fake = fake(slots + 2, &[untyped_bits, &[12, 12]].concat());
         let policies = Policies::by_name(None, page_size, &mut fake).unwrap();
         let untypeds = fake.untypeds().to_vec();
         let configuration = Configuration {
             slots: fake.free_slots(),
             endpoint: Fake::ENDPOINT,
+            vspace: Fake::VSPACE,
             asid_control: Fake::ASID_CONTROL,
             asid_pools,
             untypeds: &untypeds,
@@ -354,6 +357,40 @@ impl World {
         answer.map(|(Root { address }, _)| address)
     }
 
+    pub fn clone_vas(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        text: &str,
+        mode: Mode,
+        access: Access,
+    ) -> Result<Held, Error> {
+        let name = name(text);
+        let request = VasClone { name, mode, access };
+        self.call(process, &request, &[vas])
+            .map(|(_, cap)| cap.unwrap())
+    }
+
+    // Handles.
+
+    pub fn restrict(
+        &mut self,
+        process: &Process,
+        handle: Held,
+        rights: Rights,
+    ) -> Result<Held, Error> {
+        let answer = self.call(process, &Restrict { rights }, &[handle]);
+        answer.map(|(granted, cap)| {
+            assert_eq!(granted.rights, rights);
+            cap.unwrap()
+        })
+    }
+
+    pub fn describe(&mut self, process: &Process, handle: Held) -> Result<Described, Error> {
+        let answer = self.call(process, &HandleStat, &[handle]);
+        answer.map(|(described, _)| described)
+    }
+
     // Segments.
 
     pub fn try_segment(
@@ -419,6 +456,17 @@ impl World {
     ) -> Result<SegStatistics, Error> {
         self.call(process, &SegStat, &[segment])
             .map(|(reply, _)| reply)
+    }
+
+    pub fn copy(
+        &mut self,
+        process: &Process,
+        from: Held,
+        to: Held,
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.call(process, &SegCopy { offset }, &[from, to])
+            .map(|_| ())
     }
 
     pub fn control_segment(

@@ -17,7 +17,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use client_lib::{Access, Command, Error, Lifetime, Mode, Rights, Space, vas_switch};
+use client_lib::{Access, Channel, Command, Error, Lifetime, Mode, Rights, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
 use common::segment_memory::{fetch_add, load, store, wait_for};
@@ -98,6 +98,10 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
             let changed = client_lib::seg_ctl(&segment, Command::Mode(Mode(0o640)));
             return answer(changed.map(|()| Rights::empty()));
         }
+        ["use-passed-vas", address, value] => {
+            return use_passed_vas(number(address)?, number(value)?);
+        }
+        ["keep-passed-vas", vas, base] => return keep_passed_vas(vas, number(base)?),
         ["sees", vas, segment] => return sees(vas, segment),
         ["attach-until-refused", prefix] => return attach_until_refused(prefix),
         ["handle-beyond-cnode"] => beyond_cnode(),
@@ -185,6 +189,30 @@ fn attach_vas(vas: &str, access: &str) -> Result<Rights, Error> {
     let vas = client_lib::vas_find(vas)?;
     let attachment = client_lib::vas_attach(&vas, access)?;
     detach(attachment).map(|()| Rights::empty())
+}
+
+/// The channel that the description gives to this component.
+fn passed_vas() -> Result<client_lib::Vas, Error> {
+    Channel::new(0).ok_or(Error::NotFound)?.receive_vas()
+}
+
+/// Finds `value` through a handle that it is passed; then tries to attach for writing.
+fn use_passed_vas(address: u64, value: u64) -> Result<i32, Failure> {
+    let vas = match passed_vas() {
+        Ok(vas) => vas,
+        Err(error) => return answer(Err(error)),
+    };
+    let reading = client_lib::vas_attach(&vas, Access::ReadOnly)?;
+    inside(&reading, || check_equal("word", load(address), value))?;
+    detach(reading)?;
+    answer(attach(&vas).map(|_| Rights::empty()))
+}
+
+/// Keeps a handle that it is passed until the first word of `vas` is 2; then uses it.
+fn keep_passed_vas(vas: &str, base: u64) -> Result<i32, Failure> {
+    let passed = passed_vas()?;
+    hold(vas, base)?;
+    answer(attach(&passed).map(|_| Rights::empty()))
 }
 
 /// The exit code says which of the two its listings show: 1 the VAS, 2 the segment; 4 besides.
