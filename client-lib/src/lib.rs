@@ -36,9 +36,9 @@ use protocol::limits;
 pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
     Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal,
-    SegEntry, SegFind, SegFree, SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach,
-    VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot,
-    VasSetRoot, VasStat, VasStatistics,
+    SegEntry, SegFind, SegFree, SegGrow, SegList, SegStat, SegStatistics, ServerStat, Statistics,
+    VasAttach, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList,
+    VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
@@ -433,6 +433,18 @@ pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, E
             Err(error)
         }
     }
+}
+
+/// Makes a segment at least so large, in place: zeroed memory is added behind its end, and all
+/// who are attached see it at once. If it is as large already, nothing changes.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::OutOfRange`],
+/// [`Error::Overlap`] with what any VAS or attachment has there, [`Error::OutOfMemory`],
+/// [`Error::OutOfSlots`], [`Error::LimitReached`].
+pub fn seg_grow(segment: &mut Segment, size: u64) -> Result<(), Error> {
+    segment.size = rpc::call(&SegGrow { size }, &[&segment.slot])?.size;
+    Ok(())
 }
 
 /// Makes a handle that allows less, to be passed on (see [`Channel`]).

@@ -124,6 +124,8 @@ pub enum Limit {
     SegmentsPerAttachment,
     /// [`limits::ROOTS_PER_VAS`](crate::limits::ROOTS_PER_VAS)
     RootsPerVas,
+    /// [`limits::PIECES_PER_SEGMENT`](crate::limits::PIECES_PER_SEGMENT)
+    PiecesPerSegment,
 }
 
 impl Error {

@@ -23,6 +23,8 @@ pub const SEGMENTS_PER_VAS: usize = 256;
 pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
 /// Named roots of one VAS.
 pub const ROOTS_PER_VAS: usize = 16;
+/// Pieces of one segment: it can be grown so often less once.
+pub const PIECES_PER_SEGMENT: usize = 16;
 /// Bytes that one [`SegCopy`](crate::message::SegCopy) copies at most.
 pub const COPY_BYTES: u64 = 256 << 10;
 /// Groups a principal belongs to.

@@ -92,6 +92,8 @@ operations! {
     SegCtl = 25 => ();
     /// [`SegCopy`]
     SegCopy = 26 => ();
+    /// [`SegGrow`]
+    SegGrow = 27 => SegGranted;
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`Restrict`]
@@ -445,6 +447,15 @@ pub struct SegCtl {
 pub struct SegCopy {
     /// Bytes from the start of either: a multiple of the size of a block.
     pub offset: u64,
+}
+
+/// Makes a segment at least so large, in place: zeroed memory is added behind its end, and all
+/// who are attached see it at once. Nothing else may lie there in any VAS or attachment that
+/// has it. Caps: the segment. The reply tells what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegGrow {
+    /// Bytes; rounded up to whole pages. If it is as large already, nothing changes.
+    pub size: u64,
 }
 
 /// Makes a handle that allows less, to be passed on. Caps: the handle. The reply carries the

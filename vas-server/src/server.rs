@@ -29,9 +29,9 @@ use core::ops::Range;
 
 use protocol::message::{
     Explain, HandleStat, Operation, Request, Restrict, SegAlloc, SegAttach, SegAttachLocal,
-    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegList, SegStat, ServerStat,
-    SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate, VasCtl, VasDelete,
-    VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat,
+    ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate, VasCtl,
+    VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -132,15 +132,21 @@ struct Vas<K> {
 
 struct Segment {
     object: Object,
-    /// Where it lies and what its frames are, with full access.
-    mapping: Mapping,
-    frames: Frames,
+    /// One behind the other, all with pages of the same size.
+    pieces: Vec<Piece>,
     /// Whether it takes the root-table slots that it lies in for itself.
     own_slots: bool,
     /// Its tables, if it has them for itself.
     tables: Option<Tree>,
     /// VASes and single attachments that it is in.
     vases: u32,
+}
+
+/// What a segment was made with, or grown by.
+struct Piece {
+    /// Where it lies, with full access.
+    mapping: Mapping,
+    frames: Frames,
 }
 
 struct Attachment {
@@ -334,6 +340,9 @@ impl<K: Kernel> Server<K> {
             }
             Operation::SegCopy => {
                 message.answer(|request: SegCopy, handles| self.seg_copy(&request, handles))
+            }
+            Operation::SegGrow => {
+                message.answer(|request: SegGrow, handles| self.seg_grow(&request, handles))
             }
             Operation::Restrict => {
                 message.answer(|request: Restrict, handles| self.restrict(&request, handles))

@@ -12,6 +12,8 @@ mod clones;
 mod control;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/growth.rs"]
+mod growth;
 #[path = "service/handles.rs"]
 mod handles;
 #[path = "service/lifetimes.rs"]

@@ -442,7 +442,11 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
             }
             // Whatever was changed, or handed out, goes with the object.
             Some(
-                Operation::VasCtl | Operation::VasSetRoot | Operation::SegCtl | Operation::Restrict,
+                Operation::VasCtl
+                | Operation::VasSetRoot
+                | Operation::SegCtl
+                | Operation::SegGrow
+                | Operation::Restrict,
             ) => remake()?,
             _ => {}
         }

@@ -71,8 +71,9 @@ impl<K: Kernel> Server<K> {
             if let Some(vas) = self.vases.get_mut(vas)
                 && let Some(access) = take(&mut vas.segments, key)
             {
-                let mapping = segment.mapping_in(key, access);
-                vas.tables.remove_segment(&mut self.resources, &mapping);
+                for piece in segment.mappings_in(key, access) {
+                    vas.tables.remove_segment(&mut self.resources, &piece);
+                }
             }
         }
         for attachment_key in attachments {
@@ -80,9 +81,10 @@ impl<K: Kernel> Server<K> {
                 && let Some(vas) = self.vases.get_mut(attachment.vas)
                 && let Some(access) = take(&mut attachment.segments, key)
             {
-                let mapping = segment.mapping_in(key, access);
                 let tables = &mut vas.tables;
-                tables.remove_local_segment(&mut self.resources, attachment_key, &mapping);
+                for piece in segment.mappings_in(key, access) {
+                    tables.remove_local_segment(&mut self.resources, attachment_key, &piece);
+                }
             }
         }
         segment.vases = 0;

@@ -95,7 +95,8 @@ impl<K: Kernel> Server<K> {
         let mut tables = (self.policies.page_tables.answer.make)(resources)?;
         let mut mappings = segments
             .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)));
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
+            .flatten();
         match mappings.try_for_each(|mapping| tables.add_segment(resources, &mapping)) {
             Ok(()) => Ok(tables),
             Err(error) => {
@@ -138,7 +139,8 @@ impl<K: Kernel> Server<K> {
         let mut segments = vas
             .segments
             .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)));
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
+            .flatten();
         let root = vas
             .tables
             .attach(&mut self.resources, key, access, private, &mut segments)?;

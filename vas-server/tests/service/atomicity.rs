@@ -68,7 +68,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 34] = [
+const OPERATIONS: [(&str, Operation); 35] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -138,6 +138,10 @@ const OPERATIONS: [(&str, Operation); 34] = [
     }),
     ("seg_copy to large pages", |scene| {
         scene.world.copy(&scene.process, scene.far, scene.large, 0)
+    }),
+    ("seg_grow", |scene| {
+        let answer = scene.world.grow(&scene.process, scene.near, 100 * KIB);
+        answer.map(|_| ())
     }),
     ("vas_set_root", |scene| {
         let (process, vas) = (&scene.process, scene.vas);
@@ -296,7 +300,7 @@ fn an_operation_for_which_there_are_not_enough_slots_changes_nothing() {
             || name.contains("_attach")
             || name.contains("_alloc")
             || name.contains("_copy")
-            || matches!(name, "vas_clone" | "restrict");
+            || matches!(name, "vas_clone" | "restrict" | "seg_grow");
         assert_eq!(refused > 0, needs_slots, "{name}");
     }
 }
@@ -328,7 +332,10 @@ fn an_operation_for_which_there_is_not_enough_memory_changes_nothing() {
             }
         }
         let needs_memory = name.contains("seg_alloc")
-            || matches!(name, "vas_attach" | "seg_attach with new tables")
+            || matches!(
+                name,
+                "vas_attach" | "seg_attach with new tables" | "seg_grow"
+            )
             || crate::EXTENDED && matches!(name, "vas_create" | "vas_clone");
         assert_eq!(refused > 0, needs_memory, "{name}");
     }

@@ -7,6 +7,7 @@ mod attachments;
 mod clones;
 mod control;
 mod faults;
+mod growth;
 mod handles;
 mod lifetimes;
 mod limits;

@@ -6,7 +6,7 @@ use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
     Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent, PrivateForm,
     Request, Restrict, Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind,
-    SegFree, SegGranted, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
+    SegFree, SegGranted, SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
     SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasClone, VasCommand, VasCreate,
     VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
     VasStatistics,
@@ -456,6 +456,12 @@ impl World {
     ) -> Result<SegStatistics, Error> {
         self.call(process, &SegStat, &[segment])
             .map(|(reply, _)| reply)
+    }
+
+    /// Answers the new size.
+    pub fn grow(&mut self, process: &Process, segment: Held, size: u64) -> Result<u64, Error> {
+        let answer = self.call(process, &SegGrow { size }, &[segment]);
+        answer.map(|(granted, _)| granted.size)
     }
 
     pub fn copy(

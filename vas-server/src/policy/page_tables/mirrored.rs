@@ -156,7 +156,7 @@ impl Mirror {
     ) -> Result<(), Error> {
         let access = segment.mapping.access.min(self.access);
         self.tree
-            .map_segment(resources, segment.segment, &segment.mapping, access)
+            .map_segment(resources, segment.piece, &segment.mapping, access)
     }
 
     fn remove_segment<K: Kernel>(
@@ -165,6 +165,6 @@ impl Mirror {
         segment: &SegmentMapping<'_>,
     ) {
         self.tree
-            .unmap_segment(resources, segment.segment, &segment.mapping);
+            .unmap_segment(resources, segment.piece, &segment.mapping);
     }
 }
