@@ -35,10 +35,10 @@ mod switch;
 use protocol::limits;
 pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
-    Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal,
-    SegEntry, SegFind, SegFree, SegGrow, SegList, SegStat, SegStatistics, ServerStat, Statistics,
-    VasAttach, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList,
-    VasRoot, VasSetRoot, VasStat, VasStatistics,
+    QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl,
+    SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree, SegGrow, SegList, SegStat,
+    SegStatistics, ServerStat, Statistics, VasAttach, VasClone, VasCreate, VasCtl, VasDelete,
+    VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
@@ -507,6 +507,15 @@ pub fn vas_stat(vas: &Vas) -> Result<VasStatistics, Error> {
 /// [`Error::StaleHandle`], [`Error::PermissionDenied`].
 pub fn seg_stat(segment: &Segment) -> Result<SegStatistics, Error> {
     rpc::call(&SegStat, &[&segment.slot])
+}
+
+/// What this process's user has, of what it may have. Users without a quota have what quotas
+/// leave together.
+///
+/// # Errors
+/// None of its own.
+pub fn quota_stat() -> Result<QuotaStatistics, Error> {
+    rpc::call(&QuotaStat, &[])
 }
 
 /// What the server has, how much of it is free, and the policies in force.

@@ -96,7 +96,8 @@ pub enum Error {
     OutOfAsids,
     /// The process that made the object has ended, so it cannot die with it.
     CreatorEnded,
-    /// One of the [limits](crate::limits) is reached.
+    /// One of the [limits](crate::limits) is reached, or what the user's quota has of it, or
+    /// what quotas of other users leave of it.
     LimitReached(Limit),
     /// The kernel refused what the server believed possible; a defect worth reporting.
     Internal {
@@ -126,6 +127,8 @@ pub enum Limit {
     RootsPerVas,
     /// [`limits::PIECES_PER_SEGMENT`](crate::limits::PIECES_PER_SEGMENT)
     PiecesPerSegment,
+    /// [`limits::HANDLES`](crate::limits::HANDLES)
+    Handles,
 }
 
 impl Error {

@@ -17,6 +17,10 @@ pub const VASES: usize = 1024;
 pub const SEGMENTS: usize = 1024;
 /// Attachments of all processes together at one time.
 pub const ATTACHMENTS: usize = 1024;
+/// Handles that the server keeps: one for each set of rights that was asked for of an object.
+pub const HANDLES: usize = 16384;
+/// Users with quotas of their own.
+pub const QUOTAS: usize = 16;
 /// Segments in one VAS.
 pub const SEGMENTS_PER_VAS: usize = 256;
 /// Segments of one attachment alone.

@@ -100,6 +100,8 @@ operations! {
     Restrict = 33 => Granted;
     /// [`HandleStat`]
     HandleStat = 34 => Described;
+    /// [`QuotaStat`]
+    QuotaStat = 35 => QuotaStatistics;
     /// [`SessionCreate`]
     SessionCreate = 64 => SessionCreated;
     /// [`SessionEnd`]
@@ -477,6 +479,50 @@ pub enum Described {
     Vas(Granted),
     /// One of a segment.
     Segment(SegGranted),
+}
+
+/// What the caller's user has, of what was promised to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStat;
+
+/// What is promised to a user: nobody else can have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// The user.
+    pub user: u32,
+    /// Bytes of memory, page tables included: a multiple of 4 KiB.
+    pub memory: u64,
+    /// How many objects.
+    pub counts: Counts,
+}
+
+/// Numbers of objects that a user makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// VASes.
+    pub vases: u32,
+    /// Segments.
+    pub segments: u32,
+    /// Attachments of its processes to VASes.
+    pub attachments: u32,
+    /// Handles: the first of each set of rights of an object counts for who asked for it.
+    pub handles: u32,
+}
+
+/// What a user has, of what it may have. Users without a quota have what quotas leave
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStatistics {
+    /// The user; `None`: all who have no quota.
+    pub user: Option<u32>,
+    /// Memory, in bytes.
+    pub memory_total: u64,
+    /// Of that, free.
+    pub memory_free: u64,
+    /// How many objects it may have.
+    pub most: Counts,
+    /// How many it has.
+    pub used: Counts,
 }
 
 /// What the server has left.

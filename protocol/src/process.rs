@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::message::{AttachmentId, Name};
+use crate::message::{AttachmentId, Name, Quota};
 
 /// Slots of a process's own CNode. The first three are those of seL4's root task.
 pub mod slot {
@@ -80,6 +80,8 @@ pub struct ServerStartInfo {
     pub page_tables: Option<Name>,
     /// The page size of segments that do not ask for one.
     pub page_size: Name,
+    /// What is promised to users.
+    pub quotas: heapless::Vec<Quota, { limits::QUOTAS }>,
 }
 
 /// The space that a thread runs in, as the thread itself says: the word behind the

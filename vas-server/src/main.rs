@@ -77,6 +77,7 @@ fn start(info: &ServerStartInfo) -> Result<Server<Sel4>, String> {
         vspace: Slot(slot::VSPACE as u32),
         asid_control: Slot(info.asid_control as u32),
         asid_pools: ASID_POOLS,
+        quotas: &info.quotas,
         untypeds: &untypeds,
     };
     Server::start(Sel4, policies, &configuration).map_err(|error| error.to_string())

@@ -28,10 +28,10 @@ use core::fmt;
 use core::ops::Range;
 
 use protocol::message::{
-    Explain, HandleStat, Operation, Request, Restrict, SegAlloc, SegAttach, SegAttachLocal,
-    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat,
-    ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate, VasCtl,
-    VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc, SegAttach,
+    SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList,
+    SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate,
+    VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -41,7 +41,7 @@ use crate::kernel::{Kernel, Slot, TABLE_BITS};
 use crate::policy::Policies;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
-use crate::resources::{Frames, Resources};
+use crate::resources::{Frames, Payer, Resources};
 use crate::slots::SlotRange;
 use object::Object;
 
@@ -67,6 +67,8 @@ pub struct Configuration<'a> {
     pub asid_control: Slot,
     /// How many pools to make; [`ASID_POOLS`] are all.
     pub asid_pools: u32,
+    /// What is promised to users; all is set aside.
+    pub quotas: &'a [Quota],
     /// Untyped caps, unused, and the binary logarithms of their sizes in bytes.
     pub untypeds: &'a [(Slot, u8)],
 }
@@ -76,6 +78,13 @@ pub struct Configuration<'a> {
 pub enum StartError {
     /// The pools of address-space identifiers could not be made.
     AsidPools(Error),
+    /// There is not enough for what is promised to users.
+    Quota {
+        /// The first user for whom there is not.
+        user: u32,
+        /// What is missing.
+        error: Error,
+    },
     /// The tables of the window through which memory is copied could not be made.
     Window(Error),
     /// The policy enters tables in several roots, and the kernel cannot.
@@ -89,6 +98,9 @@ impl fmt::Display for StartError {
                 write!(out, "no pool of address-space identifiers: {error}")
             }
             StartError::Window(error) => write!(out, "no window to copy memory through: {error}"),
+            StartError::Quota { user, error } => {
+                write!(out, "the quota of user {user} cannot be kept: {error}")
+            }
             StartError::TablesNotShared => out.write_str(
                 "the page_tables policy shares page tables, and only the extended kernel can",
             ),
@@ -111,6 +123,8 @@ pub struct Answer {
 
 struct Session {
     principal: protocol::message::Principal,
+    /// The account of its user.
+    payer: Payer,
     cap: SlotRange,
     /// Where init puts the caps of private memory.
     private_slots: SlotRange,
@@ -151,6 +165,8 @@ struct Piece {
 
 struct Attachment {
     session: Key,
+    /// Whose attachments it counts among.
+    payer: Payer,
     vas: Key,
     access: Access,
     /// The root cap that clients get copies of: with it they can switch, but map nothing.
@@ -198,6 +214,12 @@ impl<K: Kernel> Server<K> {
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
             .map_err(StartError::AsidPools)?;
         resources.open_window().map_err(StartError::Window)?;
+        for quota in configuration.quotas {
+            let user = quota.user;
+            resources
+                .promise(quota)
+                .map_err(|error| StartError::Quota { user, error })?;
+        }
         Ok(Server {
             resources,
             policies,
@@ -282,6 +304,7 @@ impl<K: Kernel> Server<K> {
                 _ => message.answer(|request: Explain, _| self.explain(request)),
             };
         };
+        self.resources.pay_as(self.session(session)?.payer);
         match operation {
             Operation::VasCreate => {
                 message.answer(|request: VasCreate, _| self.vas_create(session, request))
@@ -350,6 +373,9 @@ impl<K: Kernel> Server<K> {
             Operation::HandleStat => {
                 message.answer(|_: HandleStat, handles| self.handle_stat(handles))
             }
+            Operation::QuotaStat => message.answer(|_: QuotaStat, _| {
+                Ok((self.resources.account(self.resources.payer())?, None))
+            }),
             Operation::ServerStat => {
                 message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
             }

@@ -185,6 +185,7 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
         vspace: Slot(4),
         asid_control: Slot(3),
         asid_pools: 7,
+        quotas: &[],
         untypeds: &[(Slot(1), 40)],
     };
     let before = TAKEN.load(Ordering::Relaxed);

@@ -24,6 +24,8 @@ mod limits;
 mod memory;
 #[path = "service/protocol_misuse.rs"]
 mod protocol_misuse;
+#[path = "service/quotas.rs"]
+mod quotas;
 #[path = "service/random.rs"]
 mod random;
 #[path = "service/segments.rs"]

@@ -205,6 +205,18 @@ fn encode(
             bytes: *bytes,
         })
         .collect();
+    let quotas: Vec<_> = system
+        .quotas
+        .iter()
+        .map(|quota| image::Quota {
+            user: quota.user,
+            memory: quota.memory.0,
+            vases: quota.vases,
+            segments: quota.segments,
+            attachments: quota.attachments,
+            handles: quota.handles,
+        })
+        .collect();
     let manifest = image::System {
         name: &system.name,
         server: image::Server {
@@ -218,6 +230,7 @@ fn encode(
         channels: channels.len() as u32,
         components: &components,
         files: &files,
+        quotas: &quotas,
     };
     let mut buffer = vec![0; MANIFEST_MAXIMUM];
     let mut scratch = vec![MaybeUninit::uninit(); MANIFEST_MAXIMUM];

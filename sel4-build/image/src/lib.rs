@@ -14,8 +14,8 @@ pub mod power;
 
 pub use archive::{Error, HEADER_BYTES, Header, Image, encode_manifest};
 pub use manifest::{
-    ArchivedComponent, ArchivedFile, ArchivedProgram, ArchivedSegment, ArchivedServer,
-    ArchivedSystem, Component, File, Program, Segment, Server, System,
+    ArchivedComponent, ArchivedFile, ArchivedProgram, ArchivedQuota, ArchivedSegment,
+    ArchivedServer, ArchivedSystem, Component, File, Program, Quota, Segment, Server, System,
 };
 
 /// Priority of the VAS server: below init's, which is seL4's highest, 255.

@@ -12,6 +12,7 @@ use protocol::Lifetime;
 use super::{Attachment, Object, Server, Vas};
 use crate::arena::{Arena, Key};
 use crate::kernel::Kernel;
+use crate::resources::Counted;
 
 impl<K: Kernel> Server<K> {
     /// Deletes a VAS.
@@ -22,6 +23,7 @@ impl<K: Kernel> Server<K> {
         if let Some(vas) = self.vases.remove(key) {
             self.vas_names.remove(&vas.object.name);
             vas.tables.delete(&mut self.resources);
+            self.resources.refund(vas.object.payer, Counted::Vases);
             vas.object.delete(&mut self.resources);
             for (segment, _) in vas.segments {
                 self.leave_segment(segment);
@@ -41,6 +43,8 @@ impl<K: Kernel> Server<K> {
         self.detach_everywhere(key);
         if let Some(segment) = self.segments.remove(key) {
             self.segment_names.remove(&segment.object.name);
+            self.resources
+                .refund(segment.object.payer, Counted::Segments);
             self.release_segment(segment);
         }
     }
@@ -128,6 +132,8 @@ impl<K: Kernel> Server<K> {
             vas.attachments -= 1;
         }
         self.resources.delete_slots(attachment.root);
+        self.resources
+            .refund(attachment.payer, Counted::Attachments);
         for (segment, _) in attachment.segments {
             self.leave_segment(segment);
         }

@@ -10,7 +10,7 @@ use protocol::{Error, Kind, Mode, Name, Rights};
 use super::badge_of;
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
-use crate::resources::Resources;
+use crate::resources::{Counted, Payer, Resources};
 use crate::slots::SlotRange;
 
 /// A named object that clients hold handles of.
@@ -24,8 +24,11 @@ pub(super) struct Object {
     group: Option<u32>,
     kind: Kind,
     key: Key,
-    /// One cap for each set of rights that was ever asked for; clients have copies.
-    handles: Vec<(Rights, SlotRange)>,
+    /// Whose objects it counts among.
+    pub(super) payer: Payer,
+    /// One cap for each set of rights that was ever asked for, and who asked first; clients
+    /// have copies.
+    handles: Vec<(Rights, SlotRange, Payer)>,
 }
 
 impl Object {
@@ -36,7 +39,7 @@ impl Object {
         name: Name,
         mode: Mode,
         principal: &Principal,
-        creator: Key,
+        (creator, payer): (Key, Payer),
     ) -> Self {
         Object {
             name,
@@ -47,6 +50,7 @@ impl Object {
             group: principal.groups.first().copied(),
             kind,
             key,
+            payer,
             handles: Vec::new(),
         }
     }
@@ -102,8 +106,9 @@ impl Object {
 
     /// Every handle of it becomes empty wherever it is.
     fn revoke_handles<K: Kernel>(&mut self, resources: &mut Resources<K>) {
-        for (_, cap) in self.handles.drain(..) {
+        for (_, cap, payer) in self.handles.drain(..) {
             resources.delete_badged(cap);
+            resources.refund(payer, Counted::Handles);
         }
     }
 
@@ -127,12 +132,14 @@ impl Object {
         resources: &mut Resources<K>,
         rights: Rights,
     ) -> Result<Slot, Error> {
-        if let Some((_, cap)) = self.handles.iter().find(|(made, _)| *made == rights) {
+        if let Some((_, cap, _)) = self.handles.iter().find(|(made, ..)| *made == rights) {
             return Ok(cap.first());
         }
+        resources.check(Counted::Handles)?;
         let cap = resources.make_badged(badge_of(self.kind, rights, self.key))?;
         let slot = cap.first();
-        self.handles.push((rights, cap));
+        resources.charge(Counted::Handles);
+        self.handles.push((rights, cap, resources.payer()));
         Ok(slot)
     }
 

@@ -19,7 +19,7 @@ use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel, Slot};
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
-use crate::resources::Side;
+use crate::resources::{Counted, Side};
 
 impl<K: Kernel> Server<K> {
     pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
@@ -29,7 +29,9 @@ impl<K: Kernel> Server<K> {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.segments, Limit::Segments)?;
-        if pages > self.resources.memory_free() >> page_size.bits() {
+        self.resources.check(Counted::Segments)?;
+        let made_by = (session, self.resources.payer());
+        if pages > self.resources.available() >> page_size.bits() {
             return Err(Error::OutOfMemory);
         }
         let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
@@ -37,7 +39,7 @@ impl<K: Kernel> Server<K> {
         let SegAlloc {
             name: text, mode, ..
         } = request;
-        let mut object = Object::new(Kind::Segment, key, text, mode, principal, session);
+        let mut object = Object::new(Kind::Segment, key, text, mode, principal, made_by);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
         let piece = match self.make_piece(request.base, page_size, pages) {
@@ -72,6 +74,7 @@ impl<K: Kernel> Server<K> {
             self.release_segment(segment);
             return Err(Error::LimitReached(Limit::Segments));
         }
+        self.resources.charge(Counted::Segments);
         self.segment_names.insert(name, key);
         Ok((reply, Some(handle)))
     }
@@ -393,7 +396,7 @@ impl<K: Kernel> Server<K> {
         if segment.pieces.len() >= limits::PIECES_PER_SEGMENT {
             return Err(Error::LimitReached(Limit::PiecesPerSegment));
         }
-        if pages > self.resources.memory_free() >> page_size.bits() {
+        if pages > self.resources.available() >> page_size.bits() {
             return Err(Error::OutOfMemory);
         }
         let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;

@@ -40,6 +40,7 @@ impl<K: Kernel> Server<K> {
         };
         let slot = cap.first();
         let session = Session {
+            payer: self.resources.payer_of(request.principal.user),
             principal: request.principal,
             private: mappings(&request.private, private_slots.first()),
             cap,

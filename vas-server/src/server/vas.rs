@@ -18,6 +18,7 @@ use super::{
 use crate::arena::Key;
 use crate::kernel::Kernel;
 use crate::policy::page_tables::PageTables;
+use crate::resources::Counted;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
@@ -53,8 +54,10 @@ impl<K: Kernel> Server<K> {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.vases, Limit::Vases)?;
+        self.resources.check(Counted::Vases)?;
+        let made_by = (session, self.resources.payer());
         let VasCreate { name, mode } = request;
-        let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, session);
+        let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, made_by);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
         let tables = match self.make_tables(&segments) {
@@ -85,6 +88,7 @@ impl<K: Kernel> Server<K> {
                 segment.vases += 1;
             }
         }
+        self.resources.charge(Counted::Vases);
         self.vas_names.insert(name, key);
         Ok((GrantedReply { rights }, Some(handle)))
     }
@@ -129,6 +133,7 @@ impl<K: Kernel> Server<K> {
             return Err(Error::AlreadyAttached);
         }
         let key = next_key(&self.attachments, Limit::Attachments)?;
+        self.resources.check(Counted::Attachments)?;
         let private = self
             .sessions
             .get(session)
@@ -154,6 +159,7 @@ impl<K: Kernel> Server<K> {
         let cap = root.first();
         let attachment = Attachment {
             session,
+            payer: self.resources.payer(),
             vas: vas_key,
             access,
             root,
@@ -165,6 +171,7 @@ impl<K: Kernel> Server<K> {
             return Err(Error::LimitReached(Limit::Attachments));
         }
         vas.attachments += 1;
+        self.resources.charge(Counted::Attachments);
         // 0 is no attachment.
         let attachment = AttachmentId(u64::from(key.number()) + 1);
         Ok((Attached { attachment }, Some(cap)))

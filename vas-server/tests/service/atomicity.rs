@@ -68,7 +68,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 35] = [
+const OPERATIONS: [(&str, Operation); 36] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -215,6 +215,10 @@ const OPERATIONS: [(&str, Operation); 35] = [
         let request = protocol::message::ServerStat;
         scene.world.call(&scene.process, &request, &[]).map(|_| ())
     }),
+    ("quota_stat", |scene| {
+        scene.world.quota(&scene.process);
+        Ok(())
+    }),
     ("explain", |scene| {
         let request = protocol::message::Explain {
             session: scene.process.session,
@@ -272,6 +276,7 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "seg_ctl of handles"
                 | "seg_ctl of attachments"
                 | "server_stat"
+                | "quota_stat"
                 | "explain"
         );
         assert_eq!(calls == 0, takes_away, "{name} makes {calls} calls");

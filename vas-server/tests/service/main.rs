@@ -13,6 +13,7 @@ mod lifetimes;
 mod limits;
 mod memory;
 mod protocol_misuse;
+mod quotas;
 mod random;
 mod segments;
 mod sessions;

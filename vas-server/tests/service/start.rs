@@ -24,6 +24,7 @@ fn start_with(
         vspace: Fake::VSPACE,
         asid_control: Fake::ASID_CONTROL,
         asid_pools,
+        quotas: &[],
         untypeds: &untypeds,
     };
     let policies = Policies::by_name(page_tables, "small", &mut fake).unwrap();

@@ -5,16 +5,16 @@
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
     Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent, PrivateForm,
-    Request, Restrict, Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind,
-    SegFree, SegGranted, SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
-    SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasClone, VasCommand, VasCreate,
-    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
-    VasStatistics,
+    Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root, SegAlloc, SegAttach, SegCopy,
+    SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegGrow, SegList, SegStat,
+    SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
+    VasAttach, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind,
+    VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights};
 use vas_server::fake::{Fake, Held};
-use vas_server::{Configuration, Policies, Server, Slot};
+use vas_server::{Configuration, Policies, Server, Slot, StartError};
 
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
@@ -120,6 +120,21 @@ impl World {
     }
 
     pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
+        Self::try_start(slots, untyped_bits, page_size, asid_pools, &[]).unwrap()
+    }
+
+    /// A machine on which so much is promised to users.
+    pub fn promising(untyped_bits: &[u8], quotas: &[Quota]) -> Result<Self, StartError> {
+        Self::try_start(20_000, untyped_bits, "small", 2, quotas)
+    }
+
+    fn try_start(
+        slots: u32,
+        untyped_bits: &[u8],
+        page_size: &str,
+        asid_pools: u32,
+        quotas: &[Quota],
+    ) -> Result<Self, StartError> {
         // What the window takes comes on top.
         let mut fake = fake(slots + 2, &[untyped_bits, &[12, 12]].concat());
         let policies = Policies::by_name(None, page_size, &mut fake).unwrap();
@@ -130,13 +145,14 @@ impl World {
             vspace: Fake::VSPACE,
             asid_control: Fake::ASID_CONTROL,
             asid_pools,
+            quotas,
             untypeds: &untypeds,
         };
-        World {
-            server: Server::start(fake, policies, &configuration).unwrap(),
+        Ok(World {
+            server: Server::start(fake, policies, &configuration)?,
             handed_out: Vec::new(),
             control: Badge::CONTROL,
-        }
+        })
     }
 
     pub fn fake(&mut self) -> &mut Fake {
@@ -269,6 +285,11 @@ impl World {
     pub fn end(&mut self, process: &Process) {
         let session = process.session;
         self.control(&SessionEnd { session }).unwrap();
+    }
+
+    /// What the process's user may have, and has.
+    pub fn quota(&mut self, process: &Process) -> QuotaStatistics {
+        self.call(process, &QuotaStat, &[]).unwrap().0
     }
 
     // VASes.

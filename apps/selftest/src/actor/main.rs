@@ -106,6 +106,9 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["attach-until-refused", prefix] => return attach_until_refused(prefix),
         ["handle-beyond-cnode"] => beyond_cnode(),
 
+        ["use-quota", bytes] => use_quota(number(bytes)?),
+        ["exceed-quota"] => exceed_quota(),
+
         // What it does in a VAS.
         ["build-list", vas, base, count] => build_list(vas, number(base)?, number(count)?),
         ["check-list", vas, base, count] => check_list(vas, number(base)?, number(count)?),
@@ -189,6 +192,70 @@ fn attach_vas(vas: &str, access: &str) -> Result<Rights, Error> {
     let vas = client_lib::vas_find(vas)?;
     let attachment = client_lib::vas_attach(&vas, access)?;
     detach(attachment).map(|()| Rights::empty())
+}
+
+/// Takes all memory that is promised to the user, and gives it back.
+fn use_quota(bytes: u64) -> Outcome {
+    let before = client_lib::quota_stat()?;
+    check_equal("user", before.user, Some(3000))?;
+    check_equal("free bytes", before.memory_free, bytes)?;
+    check_equal("all bytes", before.memory_total, bytes)?;
+    let vas = client_lib::vas_create("promised", Mode(0o600))?;
+    let attachment = attach(&vas)?;
+    let tables = bytes - client_lib::quota_stat()?.memory_free;
+    let statistics = client_lib::vas_stat(&vas)?;
+    check_equal("bytes of page tables", statistics.table_bytes, tables)?;
+    let mut segments = Vec::new();
+    let mut size = bytes;
+    while size > 0 {
+        let name = format!("promised{}", segments.len());
+        match client_lib::seg_alloc(
+            &name,
+            protocol::address_map::GLOBAL.start,
+            size,
+            None,
+            Mode(0),
+        ) {
+            Ok(segment) => segments.push(segment),
+            Err(Error::OutOfMemory) => size /= 2,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    check_equal("free bytes", client_lib::quota_stat()?.memory_free, 0)?;
+    for segment in segments {
+        client_lib::seg_free(&segment)?;
+    }
+    detach(attachment)?;
+    client_lib::vas_delete(&vas)?;
+    check_equal("quota", client_lib::quota_stat()?, before)
+}
+
+/// Tries to have one VAS and one segment more than the quota says.
+fn exceed_quota() -> Outcome {
+    let before = client_lib::quota_stat()?;
+    let mut vases = Vec::new();
+    for index in 0..before.most.vases {
+        vases.push(client_lib::vas_create(
+            &format!("promised{index}"),
+            Mode(0),
+        )?);
+    }
+    let reached = Error::LimitReached(protocol::Limit::Vases);
+    let answer = client_lib::vas_create("one more", Mode(0)).map(|_| ());
+    check_equal("answer", answer, Err(reached))?;
+    check_equal(
+        "VASes",
+        client_lib::quota_stat()?.used.vases,
+        before.most.vases,
+    )?;
+    let size = before.memory_total + 4096;
+    let base = protocol::address_map::GLOBAL.start;
+    let answer = client_lib::seg_alloc("one more", base, size, None, Mode(0)).map(|_| ());
+    check_equal("answer", answer, Err(Error::OutOfMemory))?;
+    for vas in vases {
+        client_lib::vas_delete(&vas)?;
+    }
+    check_equal("quota", client_lib::quota_stat()?, before)
 }
 
 /// The channel that the description gives to this component.
