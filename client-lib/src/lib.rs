@@ -27,17 +27,22 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod endpoint;
 mod rpc;
 mod slots;
 mod switch;
 
+use protocol::limits;
+pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
-    SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree,
-    SegList, ServerStat, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry, VasFind,
-    VasList,
+    QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl,
+    SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree, SegGrow, SegList, SegStat,
+    SegStatistics, ServerStat, Statistics, VasAttach, VasClone, VasCreate, VasCtl, VasDelete,
+    VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
+pub use endpoint::Endpoint;
 use slots::Slot;
 pub use switch::{Space, vas_switch};
 
@@ -363,7 +368,157 @@ pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, E
     Ok(rpc::call(&SegList { after }, &[])?.entries.into_iter())
 }
 
-/// What the server has, and how much of it is free.
+/// Changes a VAS: `client_lib::vas_ctl(&vas, Command::Mode(Mode(0o600)))`.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::CreatorEnded`].
+pub fn vas_ctl(vas: &Vas, command: impl Into<VasCommand>) -> Result<(), Error> {
+    let command = command.into();
+    rpc::call(&VasCtl { command }, &[&vas.slot])
+}
+
+/// Changes a segment.
+///
+/// # Errors
+/// As [`vas_ctl`].
+pub fn seg_ctl(segment: &Segment, command: Command) -> Result<(), Error> {
+    rpc::call(&SegCtl { command }, &[&segment.slot])
+}
+
+/// Makes a VAS that has the segments and the roots that another has now, for at most this
+/// access; what becomes of that one later does not matter to it.
+///
+/// # Errors
+/// Those of [`vas_create`], and [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::OutOfMemory`].
+pub fn vas_clone(vas: &Vas, name: &str, mode: Mode, access: Access) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    let name = Name::new(name)?;
+    let request = VasClone { name, mode, access };
+    let rights = rpc::receive(&request, &[&vas.slot], &slot)?.rights;
+    Ok(Vas { slot, rights })
+}
+
+/// Makes a segment like another, with a copy of its content: every page is copied now, in
+/// requests of [`limits::COPY_BYTES`] each, so that others are served in between. Who must
+/// not see a mixture keeps writers away meanwhile. Until all is copied nobody can attach the
+/// new segment by its name, and it dies with this process.
+///
+/// # Errors
+/// Those of [`seg_alloc`], and [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, Error> {
+    let from = seg_stat(segment)?;
+    let page_size = Some(from.page_size);
+    let clone = seg_alloc_with(
+        name,
+        from.base,
+        from.size,
+        page_size,
+        Mode(0),
+        from.own_slots,
+    )?;
+    let copied = (|| {
+        seg_ctl(&clone, Command::Lifetime(Lifetime::Creator))?;
+        for offset in (0..from.size).step_by(limits::COPY_BYTES as usize) {
+            rpc::call(&SegCopy { offset }, &[&segment.slot, &clone.slot])?;
+        }
+        seg_ctl(&clone, Command::Lifetime(Lifetime::Persistent))?;
+        seg_ctl(&clone, Command::Mode(mode))
+    })();
+    match copied {
+        Ok(()) => Ok(clone),
+        Err(error) => {
+            // Refused only if someone else had a hand in it; then it dies with this process.
+            let _ = seg_free(&clone);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a segment at least so large, in place: zeroed memory is added behind its end, and all
+/// who are attached see it at once. If it is as large already, nothing changes.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::OutOfRange`],
+/// [`Error::Overlap`] with what any VAS or attachment has there, [`Error::OutOfMemory`],
+/// [`Error::OutOfSlots`], [`Error::LimitReached`].
+pub fn seg_grow(segment: &mut Segment, size: u64) -> Result<(), Error> {
+    segment.size = rpc::call(&SegGrow { size }, &[&segment.slot])?.size;
+    Ok(())
+}
+
+/// Makes a handle that allows less, to be passed on (see [`Endpoint`]).
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`] if the handle does not allow that
+/// much, or not to be passed on; [`Error::OutOfSlots`].
+pub fn vas_restrict(vas: &Vas, rights: Rights) -> Result<Vas, Error> {
+    let slot = Slot::new()?;
+    rpc::receive(&Restrict { rights }, &[&vas.slot], &slot)?;
+    Ok(Vas { slot, rights })
+}
+
+/// As [`vas_restrict`].
+///
+/// # Errors
+/// As [`vas_restrict`].
+pub fn seg_restrict(segment: &Segment, rights: Rights) -> Result<Segment, Error> {
+    let slot = Slot::new()?;
+    rpc::receive(&Restrict { rights }, &[&segment.slot], &slot)?;
+    Ok(Segment {
+        slot,
+        rights,
+        ..*segment
+    })
+}
+
+/// Sets a named root of a VAS: the address by which other processes find the data in it.
+/// `None` removes it.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::LimitReached`].
+pub fn vas_set_root(vas: &Vas, name: &str, address: Option<u64>) -> Result<(), Error> {
+    let name = Name::new(name)?;
+    rpc::call(&VasSetRoot { name, address }, &[&vas.slot])
+}
+
+/// The address that a named root of a VAS stands for.
+///
+/// # Errors
+/// [`Error::InvalidName`], [`Error::StaleHandle`], [`Error::PermissionDenied`],
+/// [`Error::NotFound`].
+pub fn vas_root(vas: &Vas, name: &str) -> Result<u64, Error> {
+    let name = Name::new(name)?;
+    Ok(rpc::call(&VasRoot { name }, &[&vas.slot])?.address)
+}
+
+/// What a VAS is and has.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn vas_stat(vas: &Vas) -> Result<VasStatistics, Error> {
+    rpc::call(&VasStat, &[&vas.slot])
+}
+
+/// What a segment is and has.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn seg_stat(segment: &Segment) -> Result<SegStatistics, Error> {
+    rpc::call(&SegStat, &[&segment.slot])
+}
+
+/// What this process's user has, of what it may have. Users without a quota have what quotas
+/// leave together.
+///
+/// # Errors
+/// None of its own.
+pub fn quota_stat() -> Result<QuotaStatistics, Error> {
+    rpc::call(&QuotaStat, &[])
+}
+
+/// What the server has, how much of it is free, and the policies in force.
 ///
 /// # Errors
 /// None of its own.

@@ -9,6 +9,8 @@
 
 use core::ops::Range;
 
+use crate::limits;
+
 /// Bytes that one root-table (PML4) slot spans: 512 GiB.
 pub const SLOT_BYTES: u64 = 1 << 39;
 /// Bytes of the smallest page.
@@ -40,6 +42,12 @@ pub const IPC_BUFFER: u64 = 0x8000_0000;
 pub const START_INFO: u64 = 0x8000_2000;
 /// Where the VAS server's heap begins: a multiple of 2 MiB.
 pub const SERVER_HEAP: u64 = 0x10_0000_0000;
+/// Where the VAS server maps frames for a moment, to copy between them. Nothing else lies there.
+pub const SERVER_WINDOW: Range<u64> = 0x20_0000_0000..0x21_0000_0000;
 /// Where the files of the image given to a process begin, read-only, each at a multiple
 /// of 4 KiB.
 pub const FILES: u64 = 0x1_0000_0000;
+
+const _: () = assert!(
+    SERVER_HEAP + limits::server_heap_bytes(limits::SERVER_SLOTS_BITS) <= SERVER_WINDOW.start
+);

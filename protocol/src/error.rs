@@ -38,7 +38,7 @@ pub enum Error {
     /// The reply was not understood: client and server disagree about the protocol.
     BadReply,
 
-    /// No VAS or segment of that name; or, to init, no such session.
+    /// No VAS, segment or root of that name; or, to init, no such session.
     NotFound,
     /// The name is taken.
     NameExists,
@@ -94,7 +94,10 @@ pub enum Error {
     OutOfSlots,
     /// Every address-space identifier is in use.
     OutOfAsids,
-    /// One of the [limits](crate::limits) is reached.
+    /// The process that made the object has ended, so it cannot die with it.
+    CreatorEnded,
+    /// One of the [limits](crate::limits) is reached, or what the user's quota has of it, or
+    /// what quotas of other users leave of it.
     LimitReached(Limit),
     /// The kernel refused what the server believed possible; a defect worth reporting.
     Internal {
@@ -120,6 +123,12 @@ pub enum Limit {
     PrivateExtents,
     /// [`limits::SEGMENTS_PER_ATTACHMENT`](crate::limits::SEGMENTS_PER_ATTACHMENT)
     SegmentsPerAttachment,
+    /// [`limits::ROOTS_PER_VAS`](crate::limits::ROOTS_PER_VAS)
+    RootsPerVas,
+    /// [`limits::PIECES_PER_SEGMENT`](crate::limits::PIECES_PER_SEGMENT)
+    PiecesPerSegment,
+    /// [`limits::HANDLES`](crate::limits::HANDLES)
+    Handles,
 }
 
 impl Error {
@@ -149,6 +158,7 @@ impl Error {
             Error::OutOfAsids => 47,
             Error::LimitReached(_) => 48,
             Error::Internal { .. } => 49,
+            Error::CreatorEnded => 50,
         }
     }
 }
@@ -204,6 +214,12 @@ impl fmt::Display for Error {
             Error::OutOfMemory => write!(out, "not enough free memory"),
             Error::OutOfSlots => write!(out, "not enough free capability slots"),
             Error::OutOfAsids => write!(out, "no free address-space identifier"),
+            Error::CreatorEnded => {
+                write!(
+                    out,
+                    "the process that made it has ended, so it cannot die with it"
+                )
+            }
             Error::LimitReached(limit) => write!(out, "limit reached: {limit:?}"),
             Error::Internal { kernel } => write!(out, "the kernel refused (error {kernel})"),
         }

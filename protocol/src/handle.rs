@@ -30,7 +30,7 @@ bitflags! {
         const ATTACH = 1 << 2;
         /// Delete, free, change permissions.
         const CONTROL = 1 << 3;
-        /// Pass the handle on.
+        /// Have weaker handles made, to pass on.
         const GRANT = 1 << 4;
     }
 }

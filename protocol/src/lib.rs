@@ -19,4 +19,4 @@ pub mod wire;
 
 pub use error::{Error, Limit};
 pub use handle::{Badge, Handle, Kind, Rights};
-pub use message::{Access, AttachmentId, Mode, Name, PageSize};
+pub use message::{Access, AttachmentId, Command, Lifetime, Mode, Name, PageSize};

@@ -17,10 +17,20 @@ pub const VASES: usize = 1024;
 pub const SEGMENTS: usize = 1024;
 /// Attachments of all processes together at one time.
 pub const ATTACHMENTS: usize = 1024;
+/// Handles that the server keeps: one for each set of rights that was asked for of an object.
+pub const HANDLES: usize = 16384;
+/// Users with quotas of their own.
+pub const QUOTAS: usize = 16;
 /// Segments in one VAS.
 pub const SEGMENTS_PER_VAS: usize = 256;
 /// Segments of one attachment alone.
 pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
+/// Named roots of one VAS.
+pub const ROOTS_PER_VAS: usize = 16;
+/// Pieces of one segment: it can be grown so often less once.
+pub const PIECES_PER_SEGMENT: usize = 16;
+/// Bytes that one [`SegCopy`](crate::message::SegCopy) copies at most.
+pub const COPY_BYTES: u64 = 256 << 10;
 /// Groups a principal belongs to.
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see

@@ -60,6 +60,16 @@ operations! {
     VasDelete = 5 => ();
     /// [`VasList`]
     VasList = 6 => VasPage;
+    /// [`VasStat`]
+    VasStat = 7 => VasStatistics;
+    /// [`VasCtl`]
+    VasCtl = 8 => ();
+    /// [`VasClone`]
+    VasClone = 9 => Granted;
+    /// [`VasSetRoot`]
+    VasSetRoot = 10 => ();
+    /// [`VasRoot`]
+    VasRoot = 11 => Root;
     /// [`SegAlloc`]
     SegAlloc = 16 => SegGranted;
     /// [`SegFind`]
@@ -76,8 +86,22 @@ operations! {
     SegAttachLocal = 22 => ();
     /// [`SegDetachLocal`]
     SegDetachLocal = 23 => ();
+    /// [`SegStat`]
+    SegStat = 24 => SegStatistics;
+    /// [`SegCtl`]
+    SegCtl = 25 => ();
+    /// [`SegCopy`]
+    SegCopy = 26 => ();
+    /// [`SegGrow`]
+    SegGrow = 27 => SegGranted;
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
+    /// [`Restrict`]
+    Restrict = 33 => Granted;
+    /// [`HandleStat`]
+    HandleStat = 34 => Described;
+    /// [`QuotaStat`]
+    QuotaStat = 35 => QuotaStatistics;
     /// [`SessionCreate`]
     SessionCreate = 64 => SessionCreated;
     /// [`SessionEnd`]
@@ -241,6 +265,103 @@ pub struct VasList {
     pub after: Option<Name>,
 }
 
+/// What a VAS is and has. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasStat;
+
+/// When an object is deleted without being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// Never. So it is made.
+    Persistent,
+    /// When the process that made it ends. Whoever is attached is evicted.
+    Creator,
+    /// When the last attachment that it has ends: of a process to a VAS, or of a segment to
+    /// a VAS or a single attachment.
+    LastAttacher,
+}
+
+/// A change of a VAS or of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Sets the mode bits. Handles that were found before stay as they are.
+    Mode(Mode),
+    /// Gives it to another user and group.
+    Owner {
+        /// The user.
+        user: u32,
+        /// The group; `None`: its mode bits for the group count for nobody.
+        group: Option<u32>,
+    },
+    /// Sets when it is deleted.
+    Lifetime(Lifetime),
+    /// Takes all handles away from all who have them, the caller included.
+    RevokeHandles,
+    /// Ends all its attachments: of processes to a VAS, or of a segment to VASes and single
+    /// attachments.
+    Evict,
+}
+
+/// A change of a VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VasCommand {
+    /// One that segments know too.
+    Object(Command),
+    /// Whether attachments should have tags in the TLB (paper section 4.4). A hint: where
+    /// there are none it is only kept.
+    TlbTag(bool),
+}
+
+impl From<Command> for VasCommand {
+    fn from(command: Command) -> Self {
+        VasCommand::Object(command)
+    }
+}
+
+/// Changes a VAS. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasCtl {
+    /// The change.
+    pub command: VasCommand,
+}
+
+/// Makes a VAS with the segments and the roots that another has now; what becomes of that
+/// one later does not matter to it. Caps: the other VAS. The reply carries a handle with all
+/// rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasClone {
+    /// Must not be taken.
+    pub name: Name,
+    /// Who may find it, and what the handle then allows.
+    pub mode: Mode,
+    /// The most that the segments may be used for through the new VAS.
+    pub access: Access,
+}
+
+/// Sets or removes a named root of a VAS, by which other processes find the data in it.
+/// Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasSetRoot {
+    /// Its name, which means something in this VAS only.
+    pub name: Name,
+    /// The address that it stands for; the server does not look at it. `None` removes it.
+    pub address: Option<u64>,
+}
+
+/// Looks a named root up. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasRoot {
+    /// Its name.
+    pub name: Name,
+}
+
+/// What a named root stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The address.
+    pub address: u64,
+}
+
 /// Makes a segment: memory is reserved and zeroed now. The reply carries a handle with all
 /// rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,6 +430,99 @@ pub struct SegFree;
 pub struct SegList {
     /// The last name already seen.
     pub after: Option<Name>,
+}
+
+/// What a segment is and has. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegStat;
+
+/// Changes a segment. Caps: the segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegCtl {
+    /// The change.
+    pub command: Command,
+}
+
+/// Copies a block of [`limits::COPY_BYTES`] from one segment to the same place of another, as
+/// far as both have it. Caps: the segment to copy from, the segment to copy to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegCopy {
+    /// Bytes from the start of either: a multiple of the size of a block.
+    pub offset: u64,
+}
+
+/// Makes a segment at least so large, in place: zeroed memory is added behind its end, and all
+/// who are attached see it at once. Nothing else may lie there in any VAS or attachment that
+/// has it. Caps: the segment. The reply tells what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegGrow {
+    /// Bytes; rounded up to whole pages. If it is as large already, nothing changes.
+    pub size: u64,
+}
+
+/// Makes a handle that allows less, to be passed on. Caps: the handle. The reply carries the
+/// new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restrict {
+    /// What it is to allow.
+    pub rights: Rights,
+}
+
+/// What a handle is, as the server sees it: for who was passed one. Caps: the handle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleStat;
+
+/// What a handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Described {
+    /// One of a VAS.
+    Vas(Granted),
+    /// One of a segment.
+    Segment(SegGranted),
+}
+
+/// What the caller's user has, of what was promised to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStat;
+
+/// What is promised to a user: nobody else can have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// The user.
+    pub user: u32,
+    /// Bytes of memory, page tables included: a multiple of 4 KiB.
+    pub memory: u64,
+    /// How many objects.
+    pub counts: Counts,
+}
+
+/// Numbers of objects that a user makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// VASes.
+    pub vases: u32,
+    /// Segments.
+    pub segments: u32,
+    /// Attachments of its processes to VASes.
+    pub attachments: u32,
+    /// Handles: the first of each set of rights of an object counts for who asked for it.
+    pub handles: u32,
+}
+
+/// What a user has, of what it may have. Users without a quota have what quotas leave
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStatistics {
+    /// The user; `None`: all who have no quota.
+    pub user: Option<u32>,
+    /// Memory, in bytes.
+    pub memory_total: u64,
+    /// Of that, free.
+    pub memory_free: u64,
+    /// How many objects it may have.
+    pub most: Counts,
+    /// How many it has.
+    pub used: Counts,
 }
 
 /// What the server has left.
@@ -390,8 +604,63 @@ pub struct SegPage {
     pub entries: heapless::Vec<SegEntry, { limits::LIST_PAGE }>,
 }
 
-/// What the server has, and how much of it is free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What VASes and segments have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectStatistics {
+    /// Its name.
+    pub name: Name,
+    /// The user that it belongs to.
+    pub owner: u32,
+    /// The group that it belongs to, if any.
+    pub group: Option<u32>,
+    /// Its mode bits.
+    pub mode: Mode,
+    /// When it is deleted without being asked for.
+    pub lifetime: Lifetime,
+}
+
+/// What a VAS is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasStatistics {
+    /// What it has in common with segments.
+    pub object: ObjectStatistics,
+    /// Segments in it.
+    pub segments: u32,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+    /// Attachments of processes to it.
+    pub attachments: u32,
+    /// Page tables that it and its attachments have, roots included, in bytes.
+    pub table_bytes: u64,
+    /// How its page tables are kept: the policy's name.
+    pub page_tables: Name,
+    /// The hint of [`VasCommand::TlbTag`].
+    pub tlb_tag: bool,
+    /// Named roots.
+    pub roots: u32,
+}
+
+/// What a segment is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegStatistics {
+    /// What it has in common with VASes.
+    pub object: ObjectStatistics,
+    /// First address.
+    pub base: u64,
+    /// Bytes: a multiple of the page size.
+    pub size: u64,
+    /// Its pages.
+    pub page_size: PageSize,
+    /// Whether it takes the root-table slots that it lies in for itself.
+    pub own_slots: bool,
+    /// VASes it is in, and single attachments.
+    pub vases: u32,
+    /// Page tables of its own, in bytes.
+    pub table_bytes: u64,
+}
+
+/// What the server has, how much of it is free, and the policies in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Memory the server was given, in bytes.
     pub memory_total: u64,
@@ -415,6 +684,10 @@ pub struct Statistics {
     pub segments: u32,
     /// Attachments of processes to VASes.
     pub attachments: u32,
+    /// How page tables are kept: the policy's name.
+    pub page_tables: Name,
+    /// The page size of segments that do not ask for one: the policy's name.
+    pub page_size: Name,
 }
 
 /// Pages of private memory that follow one another and have the same rights.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::message::{AttachmentId, Name};
+use crate::message::{AttachmentId, Name, Quota};
 
 /// Slots of a process's own CNode. The first three are those of seL4's root task.
 pub mod slot {
@@ -24,7 +24,8 @@ pub mod slot {
     /// I/O ports; only in components that the system description trusts with them.
     pub const IO_PORT: u64 = 7;
     /// The first of the endpoints that the system description gives to the component, in the
-    /// order given there; the others follow.
+    /// order given there; the others follow, at most
+    /// [`limits::ENDPOINTS`](crate::limits::ENDPOINTS).
     pub const ENDPOINTS: u64 = 8;
     /// The first slot the process may use as it likes.
     pub const FREE: u64 = ENDPOINTS + crate::limits::ENDPOINTS as u64;
@@ -81,6 +82,8 @@ pub struct ServerStartInfo {
     pub page_tables: Option<Name>,
     /// The page size of segments that do not ask for one.
     pub page_size: Name,
+    /// What is promised to users.
+    pub quotas: heapless::Vec<Quota, { limits::QUOTAS }>,
 }
 
 /// The space that a thread runs in, as the thread itself says: the word behind the

@@ -137,6 +137,15 @@ impl<T> Arena<T> {
             Some((Key { index, generation }, value))
         })
     }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        (0u16..).zip(&mut self.places).filter_map(|(index, place)| {
+            let generation = place.generation;
+            let value = place.value.as_mut()?;
+            Some((Key { index, generation }, value))
+        })
+    }
 }
 
 #[cfg(test)]

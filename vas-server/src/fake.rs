@@ -13,6 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, SERVER_WINDOW};
 use protocol::{Access, Badge, PageSize};
 
 use crate::kernel::{ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BITS, TableLevel};
@@ -161,6 +162,8 @@ pub struct Fake {
     memory: BTreeMap<u64, u64>,
     next_cap: CapId,
     next_base: u64,
+    /// The server's root.
+    vspace: Option<Held>,
     calls: u32,
     fail_at: Option<u32>,
     extended: bool,
@@ -171,11 +174,13 @@ impl Fake {
     pub const ENDPOINT: Slot = Slot(1);
     /// The cap that makes ASID pools.
     pub const ASID_CONTROL: Slot = Slot(2);
+    /// The server's own root.
+    pub const VSPACE: Slot = Slot(3);
 
     /// A machine whose server has `free_slots` empty slots and untyped caps of these sizes
     /// (binary logarithms of bytes).
     pub fn new(free_slots: u32, untyped_bits: &[u8]) -> Self {
-        let first_untyped = 3;
+        let first_untyped = 4;
         let first_free = first_untyped + untyped_bits.len() as u32;
         let mut fake = Fake {
             caps: BTreeMap::new(),
@@ -189,6 +194,7 @@ impl Fake {
             memory: BTreeMap::new(),
             next_cap: 0,
             next_base: 0,
+            vspace: None,
             calls: 0,
             fail_at: None,
             extended: false,
@@ -196,6 +202,9 @@ impl Fake {
         let endpoint = What::Endpoint { badge: None };
         fake.add(endpoint, None, true, Some(Self::ENDPOINT));
         fake.add(What::AsidControl, None, true, Some(Self::ASID_CONTROL));
+        let (root, ..) = fake.private_table(&[(IMAGE_BASE, Access::ReadOnly)]);
+        let copied = fake.derive(root.0, Access::ReadWrite, Some(Self::VSPACE));
+        fake.vspace = copied.ok().map(Held);
         for (slot, &bits) in (first_untyped..).map(Slot).zip(untyped_bits) {
             fake.add_untyped(bits, Some(slot));
             fake.untypeds.push((slot, bits));
@@ -1153,6 +1162,28 @@ impl Kernel for Fake {
             },
         );
         Ok(())
+    }
+
+    fn copy_memory(&mut self, from: u64, to: u64, bytes: u64) {
+        let vspace = self.vspace.unwrap_or(Held(CapId::MAX));
+        for offset in (0..bytes).step_by(PAGE_BYTES as usize) {
+            let [(source, _), (target, access)] = [from, to].map(|address| {
+                let address = address + offset;
+                assert!(
+                    SERVER_WINDOW.contains(&address),
+                    "{address:#x} is not in the window"
+                );
+                let place = self.translate(vspace, address);
+                place.unwrap_or_else(|fault| panic!("the server faults: {fault:?}"))
+            });
+            assert_eq!(access, Access::ReadWrite, "the server writes to the source");
+            for word in (0..PAGE_BYTES).step_by(8) {
+                match self.memory.get(&(source + word)).copied() {
+                    Some(value) => self.memory.insert(target + word, value),
+                    None => self.memory.remove(&(target + word)),
+                };
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use objects::Sel4;
 use protocol::Badge;
-use protocol::process::ServerStartInfo;
+use protocol::process::{ServerStartInfo, slot};
 use protocol::wire::WORDS;
 use sel4::{MessageInfo, cap};
 use vas_server::server::ASID_POOLS;
@@ -71,8 +71,10 @@ fn start(info: &ServerStartInfo) -> Result<Server<Sel4>, String> {
     let configuration = Configuration {
         slots: info.first_free_slot as u32..1 << info.cnode_bits,
         endpoint: Slot(info.endpoint as u32),
+        vspace: Slot(slot::VSPACE as u32),
         asid_control: Slot(info.asid_control as u32),
         asid_pools: ASID_POOLS,
+        quotas: &info.quotas,
         untypeds: &untypeds,
     };
     Server::start(Sel4, policies, &configuration).map_err(|error| error.to_string())

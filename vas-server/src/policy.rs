@@ -15,13 +15,22 @@ use core::fmt;
 use crate::kernel::Kernel;
 use page_size::PageSizePolicy;
 use page_tables::PageTablesPolicy;
+use protocol::Name;
+
+/// An answer and the name that clients are told it by.
+pub struct Policy<T> {
+    /// Its name.
+    pub name: Name,
+    /// The answer.
+    pub answer: T,
+}
 
 /// The answers that a server works with.
 pub struct Policies<K: 'static> {
     /// How the page tables of new VASes are kept.
-    pub page_tables: PageTablesPolicy<K>,
+    pub page_tables: Policy<PageTablesPolicy<K>>,
     /// How large the pages of segments are that do not ask for a size.
-    pub page_size: &'static dyn PageSizePolicy,
+    pub page_size: Policy<&'static dyn PageSizePolicy>,
 }
 
 impl<K: Kernel> Policies<K> {
@@ -79,11 +88,14 @@ fn find<T: Copy>(
     question: &'static str,
     answers: &[(&'static str, T)],
     name: &str,
-) -> Result<T, UnknownPolicy> {
+) -> Result<Policy<T>, UnknownPolicy> {
     answers
         .iter()
         .find(|(known, _)| *known == name)
-        .map(|&(_, answer)| answer)
+        .and_then(|&(known, answer)| {
+            let name = Name::new(known).ok()?;
+            Some(Policy { name, answer })
+        })
         .ok_or_else(|| UnknownPolicy {
             question,
             name: name.into(),

@@ -5,14 +5,22 @@
 //! Whoever makes something here keeps what it got and gives it back by name; nothing is
 //! given back twice because what stands for it can be neither copied nor used again.
 
+mod account;
+
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use protocol::{Access, Badge, Error};
+use protocol::address_map::SERVER_WINDOW;
+use protocol::limits::COPY_BYTES;
+use protocol::message::{Quota, QuotaStatistics};
+use protocol::{Access, Badge, Error, PageSize};
 
 use crate::kernel::{ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel};
 use crate::slots::{SlotRange, Slots};
 use crate::untyped::{Block, Untypeds};
+use account::Account;
+pub use account::{Counted, Payer};
 
 /// A page table of any level, the root included.
 #[derive(Debug)]
@@ -20,6 +28,7 @@ use crate::untyped::{Block, Untypeds};
 pub struct Table {
     block: Block,
     slot: SlotRange,
+    payer: Payer,
 }
 
 impl Table {
@@ -50,6 +59,7 @@ impl Root {
 pub struct Frames {
     blocks: Vec<Block>,
     slots: SlotRange,
+    payer: Payer,
 }
 
 impl Frames {
@@ -64,6 +74,27 @@ impl Frames {
     }
 }
 
+/// A place in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What is copied from.
+    Source,
+    /// What is copied to.
+    Target,
+}
+
+impl Side {
+    /// Where frames of this size are mapped: [`COPY_BYTES`] of small ones, or one.
+    pub const fn address(self, page_size: PageSize) -> u64 {
+        let side = self as u64;
+        SERVER_WINDOW.start
+            + match page_size {
+                PageSize::Small => side * COPY_BYTES,
+                PageSize::Large | PageSize::Huge => (1 + side) * page_size.bytes(),
+            }
+    }
+}
+
 #[derive(Debug)]
 struct AsidPool {
     slot: Slot,
@@ -75,23 +106,119 @@ struct AsidPool {
 pub struct Resources<K> {
     kernel: K,
     slots: Slots,
-    untypeds: Untypeds,
+    /// By payer: the rest first.
+    accounts: Vec<Account>,
+    /// Memory that accounts of users are made of.
+    reserved: Vec<Block>,
+    /// Who pays for what is made now.
+    payer: Payer,
     pools: Vec<AsidPool>,
     endpoint: Slot,
+    /// The server's own root, and the tables of the window in it.
+    vspace: Slot,
+    window: Vec<Table>,
     tables: u32,
 }
 
 impl<K: Kernel> Resources<K> {
-    /// Takes over slots, memory and the server's endpoint.
-    pub fn new(kernel: K, slots: Range<u32>, endpoint: Slot, untypeds: &[(Slot, u8)]) -> Self {
+    /// Takes over slots, memory, the server's endpoint and its own root.
+    pub fn new(
+        kernel: K,
+        slots: Range<u32>,
+        endpoint: Slot,
+        vspace: Slot,
+        untypeds: &[(Slot, u8)],
+    ) -> Self {
         Resources {
             kernel,
             slots: Slots::new(slots),
-            untypeds: Untypeds::new(untypeds),
+            accounts: vec![Account::rest(Untypeds::new(untypeds))],
+            reserved: Vec::new(),
+            payer: Payer::REST,
             pools: Vec::new(),
             endpoint,
+            vspace,
+            window: Vec::new(),
             tables: 0,
         }
+    }
+
+    /// Sets aside what is promised to a user, for good.
+    ///
+    /// # Errors
+    /// There is not so much left.
+    pub fn promise(&mut self, quota: &Quota) -> Result<(), Error> {
+        let Some(rest) = self.accounts.first_mut() else {
+            return Err(Error::OutOfMemory);
+        };
+        rest.give(quota.counts)?;
+        let mut untypeds = Vec::new();
+        let mut missing = quota.memory >> TABLE_BITS;
+        while let Some(bits) = missing.checked_ilog2() {
+            let most = bits as u8 + TABLE_BITS;
+            let (kernel, slots) = (&mut self.kernel, &mut self.slots);
+            let block = rest
+                .untypeds
+                .allocate_at_most(kernel, slots, most, TABLE_BITS)?;
+            missing -= 1 << (block.bits() - TABLE_BITS);
+            rest.reserved += 1 << block.bits();
+            untypeds.push((block.slot(), block.bits()));
+            self.reserved.push(block);
+        }
+        let account = Account::new(quota.user, Untypeds::new(&untypeds), quota.counts);
+        self.accounts.push(account);
+        Ok(())
+    }
+
+    /// The account of a user.
+    pub fn payer_of(&self, user: u32) -> Payer {
+        let mut accounts = self.accounts.iter();
+        let own = accounts.position(|account| account.user == Some(user));
+        own.map_or(Payer::REST, Payer)
+    }
+
+    /// Who pays for what is made from now on.
+    pub const fn pay_as(&mut self, payer: Payer) {
+        self.payer = payer;
+    }
+
+    /// Who pays for what is made now.
+    pub const fn payer(&self) -> Payer {
+        self.payer
+    }
+
+    /// Whether the payer may have one more.
+    ///
+    /// # Errors
+    /// [`Error::LimitReached`].
+    pub fn check(&self, counted: Counted) -> Result<(), Error> {
+        let Payer(payer) = self.payer;
+        let account = self.accounts.get(payer).ok_or(Error::OutOfMemory)?;
+        account.check(counted)
+    }
+
+    /// The payer has one more.
+    pub fn charge(&mut self, counted: Counted) {
+        let Payer(payer) = self.payer;
+        if let Some(account) = self.accounts.get_mut(payer) {
+            account.charge(counted);
+        }
+    }
+
+    /// Who has paid has one less.
+    pub fn refund(&mut self, Payer(payer): Payer, counted: Counted) {
+        if let Some(account) = self.accounts.get_mut(payer) {
+            account.refund(counted);
+        }
+    }
+
+    /// What a payer may have, and has.
+    ///
+    /// # Errors
+    /// None: every payer has an account.
+    pub fn account(&self, Payer(payer): Payer) -> Result<QuotaStatistics, Error> {
+        let account = self.accounts.get(payer).ok_or(Error::OutOfMemory)?;
+        Ok(account.statistics())
     }
 
     /// Makes ASID pools. They stay for good: after a pool is deleted, seL4 5.0.0 may still
@@ -109,6 +236,43 @@ impl<K: Kernel> Resources<K> {
         Ok(())
     }
 
+    /// Makes the tables of the window through which memory is copied. They stay for good.
+    ///
+    /// # Errors
+    /// No memory, no slots, or the kernel refused.
+    pub fn open_window(&mut self) -> Result<(), Error> {
+        for level in [TableLevel::PageDirectory, TableLevel::PageTable] {
+            let table = self.make_table(level)?;
+            let (slot, address) = (table.slot(), SERVER_WINDOW.start);
+            self.window.push(table);
+            self.kernel.map_table(slot, level, self.vspace, address)?;
+        }
+        Ok(())
+    }
+
+    /// Copies memory between frames, which are mapped at these addresses of the window
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// No slots, or the kernel refused; nothing is copied then.
+    pub fn copy_memory(
+        &mut self,
+        from: (&[(Slot, u64)], u64),
+        to: (&[(Slot, u64)], u64),
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let frames = from.0.iter().copied();
+        let source = self.map_frames(self.vspace, frames, Access::ReadOnly)?;
+        let frames = to.0.iter().copied();
+        let target = self.map_frames(self.vspace, frames, Access::ReadWrite);
+        if target.is_ok() {
+            self.kernel.copy_memory(from.1, to.1, bytes);
+        }
+        self.delete_slots(source);
+        self.delete_slots(target?);
+        Ok(())
+    }
+
     /// The kernel.
     pub const fn kernel(&self) -> &K {
         &self.kernel
@@ -120,13 +284,26 @@ impl<K: Kernel> Resources<K> {
     }
 
     /// Memory the server was given, in bytes.
-    pub const fn memory_total(&self) -> u64 {
-        self.untypeds.total()
+    pub fn memory_total(&self) -> u64 {
+        self.accounts
+            .iter()
+            .map(|one| one.statistics().memory_total)
+            .sum()
     }
 
     /// Of that, free.
-    pub const fn memory_free(&self) -> u64 {
-        self.untypeds.free_bytes()
+    pub fn memory_free(&self) -> u64 {
+        self.accounts
+            .iter()
+            .map(|one| one.untypeds.free_bytes())
+            .sum()
+    }
+
+    /// Bytes that the payer has free.
+    pub fn available(&self) -> u64 {
+        let Payer(payer) = self.payer;
+        let account = self.accounts.get(payer);
+        account.map_or(0, |account| account.untypeds.free_bytes())
     }
 
     /// Slots the server was given.
@@ -136,7 +313,12 @@ impl<K: Kernel> Resources<K> {
 
     /// Of those, free or spent only on dividing free memory.
     pub fn slots_free(&self) -> u32 {
-        self.slots.free_count() + self.untypeds.idle_slots()
+        let idle: u32 = self
+            .accounts
+            .iter()
+            .map(|one| one.untypeds.idle_slots())
+            .sum();
+        self.slots.free_count() + idle
     }
 
     /// Address-space identifiers the server was given.
@@ -150,9 +332,9 @@ impl<K: Kernel> Resources<K> {
         self.asids_total() - used
     }
 
-    /// Page tables of all levels, roots included.
+    /// Page tables of all levels, roots included, but not those of the window.
     pub const fn tables(&self) -> u32 {
-        self.tables
+        self.tables - self.window.len() as u32
     }
 
     /// Takes consecutive slots.
@@ -163,8 +345,15 @@ impl<K: Kernel> Resources<K> {
         if let Ok(range) = self.slots.allocate(count) {
             return Ok(range);
         }
-        self.untypeds.join_all(&mut self.kernel, &mut self.slots);
+        self.join_all();
         self.slots.allocate(count).map_err(|_| Error::OutOfSlots)
+    }
+
+    /// Empties the slots that only divide free memory, whoever's it is.
+    fn join_all(&mut self) {
+        for account in &mut self.accounts {
+            account.untypeds.join_all(&mut self.kernel, &mut self.slots);
+        }
     }
 
     /// Deletes the caps in these slots, if any, and gives the slots back.
@@ -252,12 +441,13 @@ impl<K: Kernel> Resources<K> {
         let bytes = u64::from(count)
             .checked_mul(1 << page_bits)
             .ok_or(Error::OutOfMemory)?;
-        if bytes > self.memory_free() {
+        if bytes > self.available() {
             return Err(Error::OutOfMemory);
         }
         let mut frames = Frames {
             blocks: Vec::new(),
             slots: self.allocate_slots(count)?,
+            payer: self.payer,
         };
         match self.fill_frames(&mut frames, object) {
             Ok(()) => Ok(frames),
@@ -273,12 +463,10 @@ impl<K: Kernel> Resources<K> {
         let Slot(mut next) = frames.first();
         let mut missing = frames.count();
         while let Some(bits) = missing.checked_ilog2() {
-            let block = self.untypeds.allocate_at_most(
-                &mut self.kernel,
-                &mut self.slots,
-                page_bits + bits as u8,
-                page_bits,
-            )?;
+            let most = page_bits + bits as u8;
+            let block = self.allocate_from(|untypeds, kernel, slots| {
+                untypeds.allocate_at_most(kernel, slots, most, page_bits)
+            })?;
             let untyped = block.slot();
             let mut left = 1 << (block.bits() - page_bits);
             frames.blocks.push(block);
@@ -296,7 +484,7 @@ impl<K: Kernel> Resources<K> {
     /// Deletes frames and every copy of their caps, and so their mappings.
     pub fn delete_frames(&mut self, frames: Frames) {
         for block in frames.blocks {
-            self.untypeds.release(&mut self.kernel, block);
+            self.release_block(frames.payer, block);
         }
         self.slots.release(frames.slots);
     }
@@ -314,12 +502,13 @@ impl<K: Kernel> Resources<K> {
         let slot = match self.allocate_slots(1) {
             Ok(slot) => slot,
             Err(error) => {
-                self.untypeds.release(&mut self.kernel, block);
+                self.release_block(self.payer, block);
                 return Err(error);
             }
         };
         self.tables += 1;
-        let table = Table { block, slot };
+        let payer = self.payer;
+        let table = Table { block, slot, payer };
         match self
             .kernel
             .retype(table.block.slot(), object, table.slot(), 1)
@@ -334,7 +523,7 @@ impl<K: Kernel> Resources<K> {
 
     /// Deletes a page table and every copy of its cap.
     pub fn delete_table(&mut self, table: Table) {
-        self.untypeds.release(&mut self.kernel, table.block);
+        self.release_block(table.payer, table.block);
         self.slots.release(table.slot);
         self.tables -= 1;
     }
@@ -384,7 +573,33 @@ impl<K: Kernel> Resources<K> {
     }
 
     fn allocate_block(&mut self, bits: u8) -> Result<Block, Error> {
-        self.untypeds
-            .allocate(&mut self.kernel, &mut self.slots, bits)
+        self.allocate_from(|untypeds, kernel, slots| untypeds.allocate(kernel, slots, bits))
+    }
+
+    /// Takes memory of the payer's; slots that divide free memory of others are used for it
+    /// if there are no others.
+    fn allocate_from(
+        &mut self,
+        take: impl Fn(&mut Untypeds, &mut K, &mut Slots) -> Result<Block, Error>,
+    ) -> Result<Block, Error> {
+        let Payer(payer) = self.payer;
+        let attempt = |resources: &mut Self| {
+            let account = resources.accounts.get_mut(payer);
+            let untypeds = &mut account.ok_or(Error::OutOfMemory)?.untypeds;
+            take(untypeds, &mut resources.kernel, &mut resources.slots)
+        };
+        match attempt(self) {
+            Err(Error::OutOfSlots) => {
+                self.join_all();
+                attempt(self)
+            }
+            result => result,
+        }
+    }
+
+    fn release_block(&mut self, Payer(payer): Payer, block: Block) {
+        if let Some(account) = self.accounts.get_mut(payer) {
+            account.untypeds.release(&mut self.kernel, block);
+        }
     }
 }

@@ -14,6 +14,8 @@
 //! remembered either counts towards one of the [limits] or stands for a slot in use.
 
 mod fault;
+mod handle;
+mod lifetime;
 mod object;
 mod segment;
 mod session;
@@ -26,19 +28,20 @@ use core::fmt;
 use core::ops::Range;
 
 use protocol::message::{
-    Explain, Operation, Request, SegAlloc, SegAttach, SegAttachLocal, SegDetach, SegDetachLocal,
-    SegFind, SegFree, SegList, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
-    VasCreate, VasDelete, VasDetach, VasFind, VasList,
+    Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc, SegAttach,
+    SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList,
+    SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate,
+    VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
 
 use crate::arena::{Arena, Key};
-use crate::kernel::{Kernel, Slot};
+use crate::kernel::{Kernel, Slot, TABLE_BITS};
 use crate::policy::Policies;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
-use crate::resources::{Frames, Resources};
+use crate::resources::{Frames, Payer, Resources};
 use crate::slots::SlotRange;
 use object::Object;
 
@@ -52,10 +55,14 @@ pub struct Configuration<'a> {
     pub slots: Range<u32>,
     /// The server's endpoint, unbadged.
     pub endpoint: Slot,
+    /// The server's own root.
+    pub vspace: Slot,
     /// The cap that makes ASID pools.
     pub asid_control: Slot,
     /// How many pools to make; [`ASID_POOLS`] are all.
     pub asid_pools: u32,
+    /// What is promised to users; all is set aside.
+    pub quotas: &'a [Quota],
     /// Untyped caps, unused, and the binary logarithms of their sizes in bytes.
     pub untypeds: &'a [(Slot, u8)],
 }
@@ -65,6 +72,15 @@ pub struct Configuration<'a> {
 pub enum StartError {
     /// The pools of address-space identifiers could not be made.
     AsidPools(Error),
+    /// There is not enough for what is promised to users.
+    Quota {
+        /// The first user for whom there is not.
+        user: u32,
+        /// What is missing.
+        error: Error,
+    },
+    /// The tables of the window through which memory is copied could not be made.
+    Window(Error),
     /// The policy enters tables in several roots, and the kernel cannot.
     TablesNotShared,
 }
@@ -74,6 +90,10 @@ impl fmt::Display for StartError {
         match self {
             StartError::AsidPools(error) => {
                 write!(out, "no pool of address-space identifiers: {error}")
+            }
+            StartError::Window(error) => write!(out, "no window to copy memory through: {error}"),
+            StartError::Quota { user, error } => {
+                write!(out, "the quota of user {user} cannot be kept: {error}")
             }
             StartError::TablesNotShared => out.write_str(
                 "the page_tables policy shares page tables, and only the extended kernel can",
@@ -97,6 +117,8 @@ pub struct Answer {
 
 struct Session {
     principal: protocol::message::Principal,
+    /// The account of its user.
+    payer: Payer,
     cap: SlotRange,
     /// Where init puts the caps of private memory.
     private_slots: SlotRange,
@@ -110,13 +132,16 @@ struct Vas<K> {
     segments: Vec<(Key, Access)>,
     attachments: u32,
     tables: Box<dyn PageTables<K>>,
+    /// Kept for those who ask; there are no tags yet.
+    tlb_tag: bool,
+    /// Named addresses.
+    roots: Vec<(Name, u64)>,
 }
 
 struct Segment {
     object: Object,
-    /// Where it lies and what its frames are, with full access.
-    mapping: Mapping,
-    frames: Frames,
+    /// One behind the other, all with pages of the same size.
+    pieces: Vec<Piece>,
     /// Whether it takes the root-table slots that it lies in for itself.
     own_slots: bool,
     /// Its tables, if it has them for itself.
@@ -125,8 +150,17 @@ struct Segment {
     vases: u32,
 }
 
+/// What a segment was made with, or grown by.
+struct Piece {
+    /// Where it lies, with full access.
+    mapping: Mapping,
+    frames: Frames,
+}
+
 struct Attachment {
     session: Key,
+    /// Whose attachments it counts among.
+    payer: Payer,
     vas: Key,
     access: Access,
     /// The root cap that clients get copies of: with it they can switch, but map nothing.
@@ -160,18 +194,26 @@ impl<K: Kernel> Server<K> {
         policies: Policies<K>,
         configuration: &Configuration<'_>,
     ) -> Result<Self, StartError> {
-        if policies.page_tables.shares_tables && !kernel.shares_tables() {
+        if policies.page_tables.answer.shares_tables && !kernel.shares_tables() {
             return Err(StartError::TablesNotShared);
         }
         let mut resources = Resources::new(
             kernel,
             configuration.slots.clone(),
             configuration.endpoint,
+            configuration.vspace,
             configuration.untypeds,
         );
         resources
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
             .map_err(StartError::AsidPools)?;
+        resources.open_window().map_err(StartError::Window)?;
+        for quota in configuration.quotas {
+            let user = quota.user;
+            resources
+                .promise(quota)
+                .map_err(|error| StartError::Quota { user, error })?;
+        }
         Ok(Server {
             resources,
             policies,
@@ -256,6 +298,7 @@ impl<K: Kernel> Server<K> {
                 _ => message.answer(|request: Explain, _| self.explain(request)),
             };
         };
+        self.resources.pay_as(self.session(session)?.payer);
         match operation {
             Operation::VasCreate => {
                 message.answer(|request: VasCreate, _| self.vas_create(session, request))
@@ -273,6 +316,18 @@ impl<K: Kernel> Server<K> {
             }
             Operation::VasList => {
                 message.answer(|request: VasList, _| self.vas_list(session, request))
+            }
+            Operation::VasStat => message.answer(|_: VasStat, handles| self.vas_stat(handles)),
+            Operation::VasCtl => {
+                message.answer(|request: VasCtl, handles| self.vas_ctl(request, handles))
+            }
+            Operation::VasClone => message
+                .answer(|request: VasClone, handles| self.vas_clone(session, request, handles)),
+            Operation::VasSetRoot => {
+                message.answer(|request: VasSetRoot, handles| self.vas_set_root(request, handles))
+            }
+            Operation::VasRoot => {
+                message.answer(|request: VasRoot, handles| self.vas_root(&request, handles))
             }
             Operation::SegAlloc => {
                 message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
@@ -296,6 +351,25 @@ impl<K: Kernel> Server<K> {
             Operation::SegList => {
                 message.answer(|request: SegList, _| self.seg_list(session, request))
             }
+            Operation::SegStat => message.answer(|_: SegStat, handles| self.seg_stat(handles)),
+            Operation::SegCtl => {
+                message.answer(|request: SegCtl, handles| self.seg_ctl(request, handles))
+            }
+            Operation::SegCopy => {
+                message.answer(|request: SegCopy, handles| self.seg_copy(&request, handles))
+            }
+            Operation::SegGrow => {
+                message.answer(|request: SegGrow, handles| self.seg_grow(&request, handles))
+            }
+            Operation::Restrict => {
+                message.answer(|request: Restrict, handles| self.restrict(&request, handles))
+            }
+            Operation::HandleStat => {
+                message.answer(|_: HandleStat, handles| self.handle_stat(handles))
+            }
+            Operation::QuotaStat => message.answer(|_: QuotaStat, _| {
+                Ok((self.resources.account(self.resources.payer())?, None))
+            }),
             Operation::ServerStat => {
                 message.answer(|_: ServerStat, _| Ok((self.statistics(), None)))
             }
@@ -305,7 +379,7 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    /// What the server has, and how much of it is free.
+    /// What the server has, how much of it is free, and the policies in force.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             memory_total: self.resources.memory_total(),
@@ -319,6 +393,8 @@ impl<K: Kernel> Server<K> {
             vases: self.vases.len() as u32,
             segments: self.segments.len() as u32,
             attachments: self.attachments.len() as u32,
+            page_tables: self.policies.page_tables.name.clone(),
+            page_size: self.policies.page_size.name.clone(),
         }
     }
 
@@ -363,8 +439,7 @@ impl Handles<'_> {
         arena: &Arena<T>,
     ) -> Result<(Key, Rights), Error> {
         let stale = Error::StaleHandle { position };
-        let badge = self.0.get(usize::from(position)).copied().flatten();
-        let handle = badge.ok_or(stale.clone())?.handle();
+        let handle = self.any(position)?;
         if handle.kind != expected {
             return Err(Error::WrongKind {
                 position,
@@ -375,6 +450,13 @@ impl Handles<'_> {
         let key = key_of(handle);
         arena.get(key).ok_or(stale)?;
         Ok((key, handle.rights))
+    }
+
+    /// What the badge in this position says.
+    fn any(self, position: u8) -> Result<Handle, Error> {
+        let badge = self.0.get(usize::from(position)).copied().flatten();
+        let stale = Error::StaleHandle { position };
+        badge.map(Badge::handle).ok_or(stale)
     }
 }
 
@@ -401,6 +483,11 @@ fn require(rights: Rights, needs: Rights) -> Result<(), Error> {
     } else {
         Err(Error::PermissionDenied { needs })
     }
+}
+
+/// The memory of so many page tables.
+fn table_bytes(tables: u32) -> u64 {
+    u64::from(tables) << TABLE_BITS
 }
 
 /// The key that a new object will get.

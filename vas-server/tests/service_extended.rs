@@ -6,14 +6,26 @@
 mod atomicity;
 #[path = "service/attachments.rs"]
 mod attachments;
+#[path = "service/clones.rs"]
+mod clones;
+#[path = "service/control.rs"]
+mod control;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/growth.rs"]
+mod growth;
+#[path = "service/handles.rs"]
+mod handles;
+#[path = "service/lifetimes.rs"]
+mod lifetimes;
 #[path = "service/limits.rs"]
 mod limits;
 #[path = "service/memory.rs"]
 mod memory;
 #[path = "service/protocol_misuse.rs"]
 mod protocol_misuse;
+#[path = "service/quotas.rs"]
+mod quotas;
 #[path = "service/random.rs"]
 mod random;
 #[path = "service/segments.rs"]
@@ -22,6 +34,8 @@ mod segments;
 mod sessions;
 #[path = "service/start.rs"]
 mod start;
+#[path = "service/stat.rs"]
+mod stat;
 #[path = "service/support.rs"]
 mod support;
 #[path = "service/vases.rs"]

@@ -5,10 +5,11 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use image::Image;
+use image::{ArchivedQuota, Image};
 use objects::Slot;
 use protocol::address_map::{PAGE_BYTES, SERVER_HEAP};
 use protocol::handle::Badge;
+use protocol::message::{Counts, Quota};
 use protocol::process::{InitError, ServerStartInfo, slot};
 use protocol::{Name, limits};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
@@ -118,6 +119,19 @@ fn divide_memory(boot_info: &BootInfo) -> (Untypeds, Untypeds) {
     (own, servers)
 }
 
+fn quota(quota: &ArchivedQuota) -> Quota {
+    Quota {
+        user: quota.user.to_native(),
+        memory: quota.memory.to_native(),
+        counts: Counts {
+            vases: quota.vases.to_native(),
+            segments: quota.segments.to_native(),
+            attachments: quota.attachments.to_native(),
+            handles: quota.handles.to_native(),
+        },
+    }
+}
+
 fn start_server(
     image: Image<'static>,
     objects: &mut Objects,
@@ -142,6 +156,7 @@ fn start_server(
             .map(|name| Name::new(name))
             .transpose()
             .map_err(|_| Error::StartPage)?,
+        quotas: image.system().quotas.iter().map(quota).collect(),
         page_size: Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
     };
     let mut start_page = [0; PAGE_BYTES as usize];

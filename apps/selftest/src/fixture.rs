@@ -29,6 +29,8 @@ pub mod actor {
     pub const GROUP: &str = "actor-group";
     /// User 2000 of group 200.
     pub const OTHER: &str = "actor-other";
+    /// User 3000, who has a quota.
+    pub const PROMISED: &str = "actor-promised";
 }
 
 /// A VAS with one segment of the same name in it, to be read and written by everyone.

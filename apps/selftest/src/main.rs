@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod control;
 mod errors;
 mod faults;
 mod fixture;
@@ -22,6 +23,7 @@ mod placement;
 mod processes;
 mod registers;
 mod segments;
+mod sharing;
 mod state;
 mod switching;
 mod vases;
@@ -39,6 +41,8 @@ const THEMES: &[&[Test]] = &[
     segments::TESTS,
     placement::TESTS,
     permissions::TESTS,
+    control::TESTS,
+    sharing::TESTS,
     errors::TESTS,
     switching::TESTS,
     processes::TESTS,

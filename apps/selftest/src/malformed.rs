@@ -377,6 +377,18 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
         )?;
         Ok(())
     };
+    // Handles that were revoked can be found again.
+    let remake = || -> Result<(), Error> {
+        if raw::request(&VasDelete, &[VAS], RECEIVED).is_err() {
+            client_lib::vas_delete(&client_lib::vas_find(name)?)?;
+        }
+        if raw::request(&SegFree, &[SEGMENT], RECEIVED).is_err() {
+            client_lib::seg_free(&client_lib::seg_find(name)?)?;
+        }
+        client_lib::vas_create(name, EVERYONE)?;
+        segment(name, BASE)?;
+        handles()
+    };
     let place = Place::new(name)?;
     client_lib::seg_detach(&place.vas, &place.segment)?;
     handles()?;
@@ -411,7 +423,9 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
         served += 1;
         let undo = raw::SCRATCH[2];
         match Operation::from_label(label) {
-            Some(Operation::VasCreate) => raw::request(&VasDelete, &[RECEIVED], undo)?,
+            Some(Operation::VasCreate | Operation::VasClone) => {
+                raw::request(&VasDelete, &[RECEIVED], undo)?
+            }
             Some(Operation::SegAlloc) => raw::request(&SegFree, &[RECEIVED], undo)?,
             Some(Operation::VasAttach) => {
                 let Attached { attachment } = wire::decode(&reply.words)?;
@@ -426,6 +440,14 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
                 segment(name, BASE)?;
                 handles()?;
             }
+            // Whatever was changed, or handed out, goes with the object.
+            Some(
+                Operation::VasCtl
+                | Operation::VasSetRoot
+                | Operation::SegCtl
+                | Operation::SegGrow
+                | Operation::Restrict,
+            ) => remake()?,
             _ => {}
         }
         raw::empty(RECEIVED);

@@ -20,6 +20,8 @@ use crate::state::{self, State, refused, unchanged};
 
 tests! {
     a_leak_is_noticed,
+    a_user_has_what_its_quota_promises_when_memory_is_used_up,
+    a_user_has_no_more_than_its_quota,
     nearly_all_memory_can_be_had_again_and_again_in_all_page_sizes,
     small_and_large_segments_in_any_order_leave_nothing_behind,
     memory_that_is_freed_in_another_order_becomes_whole_again,
@@ -192,7 +194,7 @@ fn when_memory_is_used_up_everything_is_refused_and_nothing_lost() -> Outcome {
     for _ in 0..2 {
         let with = State::now()?;
         let pieces = use_up_memory()?;
-        let left = client_lib::server_stat()?.memory_free;
+        let left = client_lib::quota_stat()?.memory_free;
         check(
             left < 1 << 20,
             &format!("{left} bytes are free and cannot be had"),
@@ -243,7 +245,7 @@ fn when_slots_are_used_up_segments_are_refused_and_nothing_lost() -> Outcome {
 fn there_are_as_many_vases_as_the_limit_says() -> Outcome {
     let before = State::now()?;
     let mut vases = Vec::new();
-    for index in 0..limits::VASES {
+    for index in 0..client_lib::quota_stat()?.most.vases {
         vases.push(client_lib::vas_create(&format!("vas {index}"), EVERYONE)?);
     }
     let limit = Error::LimitReached(Limit::Vases);
@@ -257,7 +259,7 @@ fn there_are_as_many_vases_as_the_limit_says() -> Outcome {
 fn there_are_as_many_segments_as_the_limit_says() -> Outcome {
     let before = State::now()?;
     let mut segments = Vec::new();
-    for index in 0..limits::SEGMENTS {
+    for index in 0..client_lib::quota_stat()?.most.segments {
         segments.push(segment(&format!("segment {index}"), BASE)?);
     }
     refused(Error::LimitReached(Limit::Segments), || {
@@ -307,13 +309,14 @@ fn a_vas_has_as_many_segments_as_the_limit_says() -> Outcome {
 fn there_are_as_many_attachments_as_the_limit_says() -> Outcome {
     let before = State::now()?;
     let mut vases = Vec::new();
-    for index in 0..=limits::ATTACHMENTS / 2 {
+    let most = client_lib::quota_stat()?.most.attachments;
+    for index in 0..=most / 2 {
         vases.push(client_lib::vas_create(&format!("vas{index}"), EVERYONE)?);
     }
     let with = State::now()?;
     // Twice: the first process's attachments go with it.
     for actor in [actor::OTHER, actor::OWNER] {
-        let all = ExitStatus::Exited(limits::ATTACHMENTS as i32);
+        let all = ExitStatus::Exited(most as i32);
         fixture::expect(actor, "attach-until-refused vas", all)?;
         // Handles that were found first now are made by the server once for each set of
         // rights, and stay until the VAS goes.
@@ -364,4 +367,31 @@ fn attaching_and_detaching_for_long_leaves_nothing_behind() -> Outcome {
     }
     unchanged(&before, &State::now()?)?;
     Ok(place.remove()?)
+}
+
+fn a_user_has_what_its_quota_promises_when_memory_is_used_up() -> Outcome {
+    let before = State::now()?;
+    let own = client_lib::quota_stat()?;
+    check_equal("user with a quota", own.user, None)?;
+    let segments = use_up_memory()?;
+    // What is left is promised: the user it is promised to has all of it.
+    let left = client_lib::quota_stat()?.memory_free;
+    check(left < 1 << 20, "memory is not used up")?;
+    let promised = client_lib::server_stat()?.memory_free - left;
+    fixture::succeeds(actor::PROMISED, &format!("use-quota {promised}"))?;
+    check_equal(
+        "free bytes",
+        client_lib::server_stat()?.memory_free,
+        promised,
+    )?;
+    for segment in segments {
+        client_lib::seg_free(&segment)?;
+    }
+    unchanged(&before, &State::now()?)
+}
+
+fn a_user_has_no_more_than_its_quota() -> Outcome {
+    let before = State::now()?;
+    fixture::succeeds(actor::PROMISED, "exceed-quota")?;
+    unchanged(&before, &State::now()?)
 }

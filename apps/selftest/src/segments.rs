@@ -15,11 +15,14 @@ use protocol::address_map::{GLOBAL, SLOT_BYTES};
 use protocol::message::SegEntry;
 use protocol::process::ExitStatus;
 
-use crate::fixture::{self, BASE, EVERYONE, Place, actor, segment};
+use crate::fixture::{self, BASE, EVERYONE, Place, SIZE, actor, segment};
 use crate::harness::tests;
 use crate::state;
 
 tests! {
+    a_segment_tells_what_it_is_and_what_it_has,
+    a_segment_grows_in_place_and_a_process_that_is_inside_sees_it,
+    a_segment_does_not_grow_into_what_is_in_the_way,
     a_new_segment_is_listed_with_all_it_was_made_with,
     a_size_is_rounded_up_to_whole_pages,
     without_a_page_size_the_server_chooses_one,
@@ -467,4 +470,70 @@ fn a_segment_can_be_detached_and_attached_again_with_other_access() -> Outcome {
         client_lib::seg_attach(&place.vas, &place.segment, Access::ReadWrite)?;
     }
     Ok(place.remove()?)
+}
+
+fn a_segment_tells_what_it_is_and_what_it_has() -> Outcome {
+    let place = Place::new("orchard")?;
+    let statistics = client_lib::seg_stat(&place.segment)?;
+    check_equal("name", statistics.object.name.as_str(), "orchard")?;
+    check_equal("owner", statistics.object.owner, 1000)?;
+    check_equal("mode", statistics.object.mode, EVERYONE)?;
+    check_equal("base", statistics.base, BASE)?;
+    check_equal("size", statistics.size, SIZE)?;
+    check_equal("page size", statistics.page_size, PageSize::Small)?;
+    check_equal("VASes", statistics.vases, 1)?;
+    check_equal("own slots", statistics.own_slots, false)?;
+    check_equal("bytes of page tables", statistics.table_bytes, 0)?;
+    Ok(place.remove()?)
+}
+
+fn a_segment_grows_in_place_and_a_process_that_is_inside_sees_it() -> Outcome {
+    for page_size in [PageSize::Small, PageSize::Large] {
+        let page = page_size.bytes();
+        let before = state::State::now()?;
+        // The second growth takes another root-table slot.
+        let base = 2 * SLOT_BYTES - 2 * page;
+        let mut place = Place::with("field", base, page, page_size)?;
+        let other = base + 3 * page;
+        let follower = fixture::start(actor::OTHER, &format!("follow field {base} {other}"))?;
+        let attachment = attach(&place.vas)?;
+        inside(&attachment, || wait_for(base, 1))?;
+        client_lib::seg_grow(&mut place.segment, 2 * page)?;
+        client_lib::seg_grow(&mut place.segment, 3 * page + 1)?;
+        check_equal("size", place.segment.size(), 4 * page)?;
+        inside(&attachment, || {
+            check_equal("new word", load(other), 0)?;
+            store(other, 65);
+            store(base, 2);
+            wait_for(base, 3)?;
+            check_equal("word of the other process", load(base + 8), 65)
+        })?;
+        detach(attachment)?;
+        client_lib::seg_detach(&place.vas, &place.segment)?;
+        fixture::ends_with(follower, ExitStatus::Faulted { address: base })?;
+        place.remove()?;
+        state::unchanged(&before, &state::State::now()?)?;
+    }
+    Ok(())
+}
+
+fn a_segment_does_not_grow_into_what_is_in_the_way() -> Outcome {
+    let mut place = Place::new("field")?;
+    let way = segment("way", BASE + 2 * SIZE)?;
+    client_lib::seg_attach(&place.vas, &way, Access::ReadOnly)?;
+    let overlap = client_lib::Error::Overlap {
+        with: Name::new("way")?,
+        base: BASE + 2 * SIZE,
+        size: SIZE,
+    };
+    state::refused(overlap, || {
+        client_lib::seg_grow(&mut place.segment, 2 * SIZE + 1)
+    })?;
+    client_lib::seg_grow(&mut place.segment, 2 * SIZE)?;
+    visit(&place.vas, || {
+        store(BASE + 2 * SIZE - 8, 1);
+        check_equal("neighbour", load(BASE + 2 * SIZE), 0)
+    })?;
+    place.remove()?;
+    Ok(client_lib::seg_free(&way)?)
 }

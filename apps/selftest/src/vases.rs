@@ -31,6 +31,7 @@ tests! {
     detaching_one_process_leaves_the_others_attached,
     an_attachment_can_be_made_again_after_detaching,
     a_deleted_vas_leaves_its_segments,
+    a_vas_tells_what_it_is_and_what_it_has,
 }
 
 fn a_new_vas_is_listed_and_found_by_name() -> Outcome {
@@ -275,4 +276,38 @@ fn a_deleted_vas_leaves_its_segments() -> Outcome {
     visit(&meadow, || check_equal("word", load(BASE), 0xfeed))?;
     client_lib::vas_delete(&meadow)?;
     Ok(client_lib::seg_free(&place.segment)?)
+}
+
+fn a_vas_tells_what_it_is_and_what_it_has() -> Outcome {
+    let place = Place::new("orchard")?;
+    let empty = client_lib::vas_stat(&place.vas)?;
+    check_equal("name", empty.object.name.as_str(), "orchard")?;
+    check_equal("owner", empty.object.owner, 1000)?;
+    check_equal("group", empty.object.group, Some(100))?;
+    check_equal("mode", empty.object.mode, EVERYONE)?;
+    check_equal("segments", empty.segments, 1)?;
+    check_equal("bytes", empty.bytes, place.segment.size())?;
+    check_equal("attachments", empty.attachments, 0)?;
+
+    // What an attachment takes shows here as it does in the server's free memory.
+    let free = client_lib::server_stat()?.memory_free;
+    let attachment = attach(&place.vas)?;
+    let attached = client_lib::vas_stat(&place.vas)?;
+    check_equal("attachments", attached.attachments, 1)?;
+    let taken = free - client_lib::server_stat()?.memory_free;
+    check_equal(
+        "bytes of page tables",
+        attached.table_bytes - empty.table_bytes,
+        taken,
+    )?;
+    detach(attachment)?;
+    check_equal("a VAS", client_lib::vas_stat(&place.vas)?, empty)?;
+    let policies = client_lib::server_stat()?;
+    check_equal(
+        "policy",
+        client_lib::vas_stat(&place.vas)?.page_tables,
+        policies.page_tables,
+    )?;
+    check_equal("policy", policies.page_size.as_str(), "small")?;
+    Ok(place.remove()?)
 }

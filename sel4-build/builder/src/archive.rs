@@ -194,6 +194,18 @@ fn encode(
             bytes: *bytes,
         })
         .collect();
+    let quotas: Vec<_> = system
+        .quotas
+        .iter()
+        .map(|quota| image::Quota {
+            user: quota.user,
+            memory: quota.memory.0,
+            vases: quota.vases,
+            segments: quota.segments,
+            attachments: quota.attachments,
+            handles: quota.handles,
+        })
+        .collect();
     let manifest = image::System {
         name: &system.name,
         server: image::Server {
@@ -207,6 +219,7 @@ fn encode(
         components: &components,
         endpoints: u32::try_from(endpoints.len())?,
         files: &files,
+        quotas: &quotas,
     };
     let mut buffer = vec![0; MANIFEST_MAXIMUM];
     let mut scratch = vec![MaybeUninit::uninit(); MANIFEST_MAXIMUM];
@@ -244,7 +257,7 @@ user = 2
 groups = [7, 8]
 arguments = "x"
 files = ["long", "input"]
-endpoints = ["common"]
+endpoints = ["common", "other"]
 [[file]]
 name = "input"
 path = "input"
@@ -308,6 +321,7 @@ path = "long"
         assert_eq!(&*second.arguments, "x");
         assert_eq!(found.endpoints.to_native(), 2);
         let first = image.component("first").unwrap();
+        assert_eq!(first.endpoints[0], second.endpoints[1]);
         assert_eq!(first.endpoints[1], second.endpoints[0]);
         assert_ne!(first.endpoints[0], first.endpoints[1]);
         let contents: Vec<_> = second

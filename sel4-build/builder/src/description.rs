@@ -164,6 +164,27 @@ pub struct System {
     /// What can be given to components.
     #[serde(default, rename = "file")]
     pub files: Vec<File>,
+    /// What the VAS server promises to users.
+    #[serde(default, rename = "quota")]
+    pub quotas: Vec<Quota>,
+}
+
+/// What the VAS server promises to a user: nobody else can have it.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// The user.
+    pub user: u32,
+    /// Memory, page tables included.
+    pub memory: Bytes,
+    /// VASes that it may make.
+    pub vases: u32,
+    /// Segments that it may make.
+    pub segments: u32,
+    /// Attachments of its processes.
+    pub attachments: u32,
+    /// Handles.
+    pub handles: u32,
 }
 
 /// The VAS server and its policies.
@@ -425,10 +446,57 @@ impl System {
             }
             self.check_component(component)?;
         }
+        self.check_quotas()?;
         if self.component(&self.main).is_none() {
             return wrong("main", format!("there is no component `{}`", self.main));
         }
         self.check_sources()
+    }
+
+    /// That memory suffices exactly is seen when the VAS server starts.
+    fn check_quotas(&self) -> Result<(), Wrong> {
+        if self.quotas.len() > limits::QUOTAS {
+            return wrong("quota", format!("more than {}", limits::QUOTAS));
+        }
+        let mut seen = BTreeSet::new();
+        for quota in &self.quotas {
+            let user = quota.user;
+            if !seen.insert(user) {
+                return wrong("quota.user", format!("user {user} has two quotas"));
+            }
+            if !quota.memory.0.is_multiple_of(PAGE_BYTES) {
+                let reason = format!("{} is no multiple of 4K", quota.memory);
+                return wrong(format!("quota.{user}.memory"), reason);
+            }
+        }
+        type Value = fn(&Quota) -> u64;
+        let values: [(&str, Value, u64); 5] = [
+            ("memory", |quota| quota.memory.0, self.memory.0),
+            ("vases", |quota| quota.vases.into(), limits::VASES as u64),
+            (
+                "segments",
+                |quota| quota.segments.into(),
+                limits::SEGMENTS as u64,
+            ),
+            (
+                "attachments",
+                |quota| quota.attachments.into(),
+                limits::ATTACHMENTS as u64,
+            ),
+            (
+                "handles",
+                |quota| quota.handles.into(),
+                limits::HANDLES as u64,
+            ),
+        ];
+        for (key, value, most) in values {
+            let promised = self.quotas.iter().map(|quota| u128::from(value(quota)));
+            if promised.sum::<u128>() > most.into() {
+                let reason = format!("more is promised than {most}, which is all there is");
+                return wrong(format!("quota.{key}"), reason);
+            }
+        }
+        Ok(())
     }
 
     fn check_component(&self, component: &Component) -> Result<(), Wrong> {
@@ -467,6 +535,13 @@ impl System {
             check_name(&key("endpoints"), endpoint)?;
             if !seen.insert(endpoint) {
                 return wrong(key("endpoints"), format!("`{endpoint}` is named twice"));
+            }
+        }
+        for endpoint in seen {
+            let names_it = |other: &&Component| other.endpoints.contains(endpoint);
+            if self.components.iter().filter(names_it).count() < 2 {
+                let reason = format!("no other component names `{endpoint}`");
+                return wrong(key("endpoints"), reason);
             }
         }
         Ok(())
@@ -874,12 +949,56 @@ path = "README.md"
     }
 
     #[test]
-    fn an_endpoint_that_is_no_name_or_named_twice_is_refused() {
+    fn quotas_that_cannot_be_kept_or_are_two_for_one_user_are_refused() {
+        let quotas = |quotas: &[(u32, &str, u32)]| {
+            let tables = quotas.iter().map(|(user, memory, vases)| {
+                format!(
+                    "[[quota]]\nuser = {user}\nmemory = \"{memory}\"\nvases = {vases}\n\
+                     segments = 1\nattachments = 1\nhandles = 1\n"
+                )
+            });
+            tables.collect::<String>() + "\n[[file]]"
+        };
+        let good = quotas(&[(1, "300M", 500), (2, "4K", 524)]);
+        let system = System::parse(&description(|text| text.replace("[[file]]", &good)));
+        assert_eq!(system.unwrap().quotas.len(), 2);
+        let refuse = |spoilt: &[(u32, &str, u32)], key, reason| {
+            assert_refused("[[file]]", &quotas(spoilt), key, reason);
+        };
+        let twice = [(1, "1M", 1), (1, "1M", 1)];
+        refuse(&twice, "quota.user", "user 1 has two quotas");
+        refuse(&[(1, "5", 1)], "quota.1.memory", "5 is no multiple of 4K");
+        let memory = [(1, "300M", 1), (2, "300M", 1)];
+        refuse(&memory, "quota.memory", "more is promised than 536870912");
+        let vases = [(1, "1M", 500), (2, "1M", 525)];
+        refuse(&vases, "quota.vases", "more is promised than 1024");
+        let many: Vec<_> = (0..=limits::QUOTAS as u32)
+            .map(|user| (user, "4K", 1))
+            .collect();
+        refuse(&many, "quota", "more than 16");
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_name_named_twice_or_shared_with_nobody_is_refused() {
         let key = "component.writer.endpoints";
-        for (list, reason) in [("[\"\"]", "no name"), ("[\"e\", \"e\"]", "twice")] {
+        for (list, reason) in [
+            ("[\"\"]", "no name"),
+            ("[\"e\", \"e\"]", "twice"),
+            ("[\"e\"]", "no other component names `e`"),
+        ] {
             let with = format!("user = 1000\nendpoints = {list}");
             assert_refused("user = 1000", &with, key, reason);
         }
+    }
+
+    #[test]
+    fn components_that_name_the_same_endpoints_in_any_order_share_them() {
+        let text = description(|text| {
+            text.replace("user = 1000", "user = 1000\nendpoints = [\"b\", \"a\"]")
+                .replace("user = 1001", "user = 1001\nendpoints = [\"a\", \"b\"]")
+        });
+        let system = System::parse(&text).unwrap();
+        assert!(system.endpoints().into_iter().eq(["a", "b"]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::manifest::{
 };
 
 /// "sel4-vas", and changes with the layout of archive or manifest.
-const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas2");
+const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas4");
 
 /// Bytes of the header; the manifest follows it.
 pub const HEADER_BYTES: usize = 32;
@@ -213,6 +213,7 @@ impl<'a> Image<'a> {
         )?;
         self.check_program(&server.program, server.stack_bytes.to_native())?;
 
+        require(system.quotas.len() <= limits::QUOTAS, "quotas")?;
         for component in system.components.iter() {
             require(is_name(&component.name), "component.name")?;
             require(
@@ -309,7 +310,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Component, File, Program, Segment, Server};
+    use crate::manifest::{Component, File, Program, Quota, Segment, Server};
 
     const PAGE: usize = PAGE_BYTES as usize;
     /// Where the pages of the test archives begin.
@@ -368,6 +369,14 @@ mod tests {
         components: &[COMPONENT],
         endpoints: 2,
         files: &[FILE],
+        quotas: &[Quota {
+            user: 1000,
+            memory: 1 << 20,
+            vases: 1,
+            segments: 2,
+            attachments: 3,
+            handles: 4,
+        }],
     };
 
     /// An archive where the manifest can be read.
@@ -556,6 +565,13 @@ mod tests {
             }),
             Some(Error::Invalid("component.files"))
         );
+        assert_eq!(
+            component_refusal(Component {
+                endpoints: &[1, 2],
+                ..COMPONENT
+            }),
+            Some(Error::Invalid("component.endpoints"))
+        );
     }
 
     #[test]
@@ -624,13 +640,6 @@ mod tests {
                     ..COMPONENT
                 },
                 "component.files",
-            ),
-            (
-                Component {
-                    endpoints: &[2],
-                    ..COMPONENT
-                },
-                "component.endpoints",
             ),
             (
                 Component {

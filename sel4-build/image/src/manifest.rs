@@ -27,6 +27,26 @@ pub struct System<'a> {
     /// What can be given to components.
     #[rkyv(with = InlineAsBox)]
     pub files: &'a [File<'a>],
+    /// What the VAS server promises to users.
+    #[rkyv(with = InlineAsBox)]
+    pub quotas: &'a [Quota],
+}
+
+/// What the VAS server promises to a user.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The user.
+    pub user: u32,
+    /// Bytes of memory: a multiple of 4 KiB.
+    pub memory: u64,
+    /// VASes that it may make.
+    pub vases: u32,
+    /// Segments that it may make.
+    pub segments: u32,
+    /// Attachments of its processes.
+    pub attachments: u32,
+    /// Handles.
+    pub handles: u32,
 }
 
 /// The VAS server and its policies.

@@ -176,4 +176,8 @@ pub trait Kernel {
         address: u64,
         access: Access,
     ) -> Result<(), KernelError>;
+
+    /// Copies memory within the [`SERVER_WINDOW`](protocol::address_map::SERVER_WINDOW) of the
+    /// own root; `bytes` is a multiple of 8, and both places are mapped. No invocation.
+    fn copy_memory(&mut self, from: u64, to: u64, bytes: u64);
 }

@@ -7,7 +7,7 @@
 //! server need, so that they are tested on the host; [`Sel4`] is the kernel itself.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -47,6 +47,20 @@ impl Mapping {
         self.base / SLOT_BYTES..=self.last() / SLOT_BYTES
     }
 
+    /// The part of it beyond a root-table slot, if there is any.
+    pub fn beyond_slot(&self, slot: u64) -> Option<Self> {
+        let first = self.base.max((slot + 1) * SLOT_BYTES);
+        let skipped = ((first - self.base) >> self.page_size.bits()) as u32;
+        let pages = self.pages.checked_sub(skipped).filter(|&pages| pages > 0)?;
+        let Slot(frames) = self.frames;
+        Some(Mapping {
+            base: first,
+            pages,
+            frames: Slot(frames + skipped),
+            ..*self
+        })
+    }
+
     /// Every frame's cap and address.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Slot, u64)> + use<> {
         let Mapping {
@@ -63,11 +77,15 @@ impl Mapping {
     }
 }
 
-/// A segment in a VAS.
+/// Which segment, and which piece of it: it has one more each time it is grown.
+pub type Piece = (Key, u16);
+
+/// A piece of a segment in a VAS.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentMapping<'a> {
-    /// Which segment.
-    pub segment: Key,
+    /// Which piece. Those of a segment follow one another, and come and go together, except
+    /// when the segment is grown.
+    pub piece: Piece,
     /// Where it lies, and how this VAS has it.
     pub mapping: Mapping,
     /// The tables that map it, if it has root-table slots, and tables, of its own.
@@ -138,14 +156,20 @@ pub trait PageTables<K> {
         segment: &SegmentMapping<'_>,
     );
 
+    /// How many tables there are, roots included, for the VAS and for all attached to it.
+    fn tables(&self) -> u32;
+
     /// Releases what the VAS itself holds. Nothing is attached any longer.
     fn delete(self: Box<Self>, resources: &mut Resources<K>);
 }
 
+/// Makes the page tables of a new, empty VAS.
+pub type MakePageTables<K> = fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>;
+
 /// An answer to the question.
 pub struct PageTablesPolicy<K: 'static> {
     /// Makes the page tables of a new, empty VAS.
-    pub make: fn(&mut Resources<K>) -> Result<Box<dyn PageTables<K>>, Error>,
+    pub make: MakePageTables<K>,
     /// What it needs of a process's private memory.
     pub private: PrivateForm,
     /// Whether it enters a table in several roots, which not every kernel can.

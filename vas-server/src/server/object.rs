@@ -4,13 +4,13 @@
 
 use alloc::vec::Vec;
 
-use protocol::message::Principal;
+use protocol::message::{Command, Lifetime, ObjectStatistics, Principal};
 use protocol::{Error, Kind, Mode, Name, Rights};
 
 use super::badge_of;
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
-use crate::resources::Resources;
+use crate::resources::{Counted, Payer, Resources};
 use crate::slots::SlotRange;
 
 /// A named object that clients hold handles of.
@@ -18,23 +18,39 @@ pub(super) struct Object {
     pub(super) name: Name,
     pub(super) owner: u32,
     pub(super) mode: Mode,
+    pub(super) lifetime: Lifetime,
+    /// The session that made it, as long as that lasts.
+    pub(super) creator: Option<Key>,
     group: Option<u32>,
     kind: Kind,
     key: Key,
-    /// One cap for each set of rights that was ever asked for; clients have copies.
-    handles: Vec<(Rights, SlotRange)>,
+    /// Whose objects it counts among.
+    pub(super) payer: Payer,
+    /// One cap for each set of rights that was ever asked for, and who asked first; clients
+    /// have copies.
+    handles: Vec<(Rights, SlotRange, Payer)>,
 }
 
 impl Object {
-    /// An object of this principal's, without handles.
-    pub(super) fn new(kind: Kind, key: Key, name: Name, mode: Mode, principal: &Principal) -> Self {
+    /// An object of this principal's, made by this session, without handles.
+    pub(super) fn new(
+        kind: Kind,
+        key: Key,
+        name: Name,
+        mode: Mode,
+        principal: &Principal,
+        (creator, payer): (Key, Payer),
+    ) -> Self {
         Object {
             name,
             owner: principal.user,
             mode,
+            lifetime: Lifetime::Persistent,
+            creator: Some(creator),
             group: principal.groups.first().copied(),
             kind,
             key,
+            payer,
             handles: Vec::new(),
         }
     }
@@ -59,6 +75,43 @@ impl Object {
         rights
     }
 
+    pub(super) fn statistics(&self) -> ObjectStatistics {
+        ObjectStatistics {
+            name: self.name.clone(),
+            owner: self.owner,
+            group: self.group,
+            mode: self.mode,
+            lifetime: self.lifetime,
+        }
+    }
+
+    /// Changes it. Whose attachments end with [`Command::Evict`] is not known here.
+    pub(super) fn change<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        command: Command,
+    ) -> Result<(), Error> {
+        match command {
+            Command::Mode(mode) => self.mode = mode,
+            Command::Owner { user, group } => (self.owner, self.group) = (user, group),
+            Command::Lifetime(Lifetime::Creator) if self.creator.is_none() => {
+                return Err(Error::CreatorEnded);
+            }
+            Command::Lifetime(lifetime) => self.lifetime = lifetime,
+            Command::RevokeHandles => self.revoke_handles(resources),
+            Command::Evict => {}
+        }
+        Ok(())
+    }
+
+    /// Every handle of it becomes empty wherever it is.
+    fn revoke_handles<K: Kernel>(&mut self, resources: &mut Resources<K>) {
+        for (_, cap, payer) in self.handles.drain(..) {
+            resources.delete_badged(cap);
+            resources.refund(payer, Counted::Handles);
+        }
+    }
+
     /// The cap of a handle with what the mode bits allow.
     pub(super) fn find<K: Kernel>(
         &mut self,
@@ -79,19 +132,19 @@ impl Object {
         resources: &mut Resources<K>,
         rights: Rights,
     ) -> Result<Slot, Error> {
-        if let Some((_, cap)) = self.handles.iter().find(|(made, _)| *made == rights) {
+        if let Some((_, cap, _)) = self.handles.iter().find(|(made, ..)| *made == rights) {
             return Ok(cap.first());
         }
+        resources.check(Counted::Handles)?;
         let cap = resources.make_badged(badge_of(self.kind, rights, self.key))?;
         let slot = cap.first();
-        self.handles.push((rights, cap));
+        resources.charge(Counted::Handles);
+        self.handles.push((rights, cap, resources.payer()));
         Ok(slot)
     }
 
-    /// The object dies: every handle of it becomes empty wherever it is.
-    pub(super) fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
-        for (_, cap) in self.handles {
-            resources.delete_badged(cap);
-        }
+    /// The object dies, and its handles with it.
+    pub(super) fn delete<K: Kernel>(mut self, resources: &mut Resources<K>) {
+        self.revoke_handles(resources);
     }
 }

@@ -2,20 +2,24 @@
 
 //! Operations on segments.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    SegAlloc, SegAttach, SegAttachLocal, SegDetachLocal, SegEntry, SegFind, SegGranted, SegList,
-    SegPage,
+    Command, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal, SegEntry,
+    SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
-use super::{Granted, Handles, Object, Segment, Server, next_key, require};
+use super::lifetime::take;
+use super::{Granted, Handles, Object, Piece, Segment, Server, next_key, require, table_bytes};
 use crate::arena::{Arena, Key};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Slot};
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
+use crate::resources::{Counted, Side};
 
 impl<K: Kernel> Server<K> {
     pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
@@ -25,46 +29,42 @@ impl<K: Kernel> Server<K> {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.segments, Limit::Segments)?;
-        if pages > self.resources.memory_free() >> page_size.bits() {
+        self.resources.check(Counted::Segments)?;
+        let made_by = (session, self.resources.payer());
+        if pages > self.resources.available() >> page_size.bits() {
             return Err(Error::OutOfMemory);
         }
         let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
         let name = request.name.clone();
-        let mut object = Object::new(Kind::Segment, key, request.name, request.mode, principal);
+        let SegAlloc {
+            name: text, mode, ..
+        } = request;
+        let mut object = Object::new(Kind::Segment, key, text, mode, principal, made_by);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
-        let frame = kernel::Object::Frame(page_size);
-        let frames = match self.resources.make_frames(frame, pages) {
-            Ok(frames) => frames,
+        let piece = match self.make_piece(request.base, page_size, pages) {
+            Ok(piece) => piece,
             Err(error) => {
                 object.delete(&mut self.resources);
                 return Err(error);
             }
         };
-        let mapping = Mapping {
-            base: request.base,
-            pages,
-            page_size,
-            frames: frames.first(),
-            access: Access::ReadWrite,
-        };
         let own_slots = request.own_slots;
-        let tables = match own_slots && self.policies.page_tables.shares_tables {
-            true => Tree::mapping(&mut self.resources, &mapping).map(Some),
+        let tables = match own_slots && self.policies.page_tables.answer.shares_tables {
+            true => Tree::mapping(&mut self.resources, (key, 0), &piece.mapping).map(Some),
             false => Ok(None),
         };
         let tables = match tables {
             Ok(tables) => tables,
             Err(error) => {
-                self.resources.delete_frames(frames);
+                self.resources.delete_frames(piece.frames);
                 object.delete(&mut self.resources);
                 return Err(error);
             }
         };
         let segment = Segment {
             object,
-            mapping,
-            frames,
+            pieces: vec![piece],
             own_slots,
             tables,
             vases: 0,
@@ -74,8 +74,23 @@ impl<K: Kernel> Server<K> {
             self.release_segment(segment);
             return Err(Error::LimitReached(Limit::Segments));
         }
+        self.resources.charge(Counted::Segments);
         self.segment_names.insert(name, key);
         Ok((reply, Some(handle)))
+    }
+
+    /// Memory for a piece.
+    fn make_piece(&mut self, base: u64, page_size: PageSize, pages: u32) -> Result<Piece, Error> {
+        let frame = kernel::Object::Frame(page_size);
+        let frames = self.resources.make_frames(frame, pages)?;
+        let mapping = Mapping {
+            base,
+            pages,
+            page_size,
+            frames: frames.first(),
+            access: Access::ReadWrite,
+        };
+        Ok(Piece { mapping, frames })
     }
 
     /// The page size and the number of pages, if a segment may lie there.
@@ -86,7 +101,7 @@ impl<K: Kernel> Server<K> {
         }
         let page_size = request
             .page_size
-            .unwrap_or_else(|| self.policies.page_size.page_size(base, size));
+            .unwrap_or_else(|| self.policies.page_size.answer.page_size(base, size));
         let alignment = page_size.bytes();
         if !base.is_multiple_of(alignment) {
             return Err(Error::Unaligned { base, alignment });
@@ -133,12 +148,20 @@ impl<K: Kernel> Server<K> {
             .get(key)
             .ok_or(Error::StaleHandle { position: 1 })?;
         segment.check_range(&GLOBAL)?;
-        segment.check_overlap(&vas.segments, &self.segments)?;
+        segment.check_overlap(key, segment.claim(), &vas.segments, &self.segments)?;
         if vas.segments.len() >= limits::SEGMENTS_PER_VAS {
             return Err(Error::LimitReached(Limit::SegmentsPerVas));
         }
-        let mapping = segment.mapping_in(key, request.access);
-        vas.tables.add_segment(&mut self.resources, &mapping)?;
+        let resources = &mut self.resources;
+        let added = segment
+            .mappings_in(key, request.access)
+            .try_for_each(|piece| vas.tables.add_segment(resources, &piece));
+        if let Err(error) = added {
+            for piece in segment.mappings_in(key, request.access) {
+                vas.tables.remove_segment(resources, &piece);
+            }
+            return Err(error);
+        }
         vas.segments.push((key, request.access));
         if let Some(segment) = self.segments.get_mut(key) {
             segment.vases += 1;
@@ -156,17 +179,13 @@ impl<K: Kernel> Server<K> {
             .ok_or(Error::StaleHandle { position: 0 })?;
         let segment = self
             .segments
-            .get_mut(key)
+            .get(key)
             .ok_or(Error::StaleHandle { position: 1 })?;
-        let position = vas
-            .segments
-            .iter()
-            .position(|&(other, _)| other == key)
-            .ok_or(Error::NotAttached)?;
-        let (_, access) = vas.segments.remove(position);
-        segment.vases -= 1;
-        let mapping = segment.mapping_in(key, access);
-        vas.tables.remove_segment(&mut self.resources, &mapping);
+        let access = take(&mut vas.segments, key).ok_or(Error::NotAttached)?;
+        for piece in segment.mappings_in(key, access) {
+            vas.tables.remove_segment(&mut self.resources, &piece);
+        }
+        self.leave_segment(key);
         Ok(((), None))
     }
 
@@ -193,7 +212,7 @@ impl<K: Kernel> Server<K> {
             .get(key)
             .ok_or(Error::StaleHandle { position: 0 })?;
         segment.check_range(&LOCAL)?;
-        segment.check_overlap(&attachment.segments, &self.segments)?;
+        segment.check_overlap(key, segment.claim(), &attachment.segments, &self.segments)?;
         if attachment.segments.len() >= limits::SEGMENTS_PER_ATTACHMENT {
             return Err(Error::LimitReached(Limit::SegmentsPerAttachment));
         }
@@ -201,9 +220,16 @@ impl<K: Kernel> Server<K> {
             .vases
             .get_mut(attachment.vas)
             .ok_or(Error::StaleAttachment)?;
-        let mapping = segment.mapping_in(key, request.access);
-        vas.tables
-            .add_local_segment(&mut self.resources, attachment_key, &mapping)?;
+        let (resources, tables) = (&mut self.resources, &mut vas.tables);
+        let added = segment
+            .mappings_in(key, request.access)
+            .try_for_each(|piece| tables.add_local_segment(resources, attachment_key, &piece));
+        if let Err(error) = added {
+            for piece in segment.mappings_in(key, request.access) {
+                tables.remove_local_segment(resources, attachment_key, &piece);
+            }
+            return Err(error);
+        }
         attachment.segments.push((key, request.access));
         if let Some(segment) = self.segments.get_mut(key) {
             segment.vases += 1;
@@ -231,18 +257,14 @@ impl<K: Kernel> Server<K> {
             .ok_or(Error::StaleAttachment)?;
         let segment = self
             .segments
-            .get_mut(key)
+            .get(key)
             .ok_or(Error::StaleHandle { position: 0 })?;
-        let position = attachment
-            .segments
-            .iter()
-            .position(|&(other, _)| other == key)
-            .ok_or(Error::NotAttached)?;
-        let (_, access) = attachment.segments.remove(position);
-        segment.vases -= 1;
-        let mapping = segment.mapping_in(key, access);
-        vas.tables
-            .remove_local_segment(&mut self.resources, attachment_key, &mapping);
+        let access = take(&mut attachment.segments, key).ok_or(Error::NotAttached)?;
+        for piece in segment.mappings_in(key, access) {
+            vas.tables
+                .remove_local_segment(&mut self.resources, attachment_key, &piece);
+        }
+        self.leave_segment(key);
         Ok(((), None))
     }
 
@@ -253,10 +275,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        if let Some(segment) = self.segments.remove(key) {
-            self.segment_names.remove(&segment.object.name);
-            self.release_segment(segment);
-        }
+        self.remove_segment(key);
         Ok(((), None))
     }
 
@@ -272,9 +291,9 @@ impl<K: Kernel> Server<K> {
                 name: segment.object.name.clone(),
                 owner: segment.object.owner,
                 mode: segment.object.mode,
-                base: segment.mapping.base,
+                base: segment.base(),
                 size: segment.size(),
-                page_size: segment.mapping.page_size,
+                page_size: segment.page_size(),
                 vases: segment.vases,
             })
             .take(limits::LIST_PAGE)
@@ -282,27 +301,233 @@ impl<K: Kernel> Server<K> {
         Ok((SegPage { entries }, None))
     }
 
-    fn release_segment(&mut self, segment: Segment) {
+    pub(super) fn seg_stat(&self, handles: Handles<'_>) -> Granted<SegStatistics> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::READ)?;
+        let segment = self
+            .segments
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let statistics = SegStatistics {
+            object: segment.object.statistics(),
+            base: segment.base(),
+            size: segment.size(),
+            page_size: segment.page_size(),
+            own_slots: segment.own_slots,
+            vases: segment.vases,
+            table_bytes: table_bytes(segment.tables.as_ref().map_or(0, Tree::tables)),
+        };
+        Ok((statistics, None))
+    }
+
+    pub(super) fn seg_ctl(&mut self, request: SegCtl, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::CONTROL)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let segment = self.segments.get_mut(key).ok_or(stale)?;
+        match request.command {
+            Command::Evict => self.evict_from_segment(key),
+            command => segment.object.change(&mut self.resources, command)?,
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_copy(&mut self, request: &SegCopy, handles: Handles<'_>) -> Granted<()> {
+        let (from, from_rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        let (to, to_rights) = handles.get(1, Kind::Segment, &self.segments)?;
+        require(from_rights, Rights::READ)?;
+        require(to_rights, Rights::WRITE)?;
+        let from = self
+            .segments
+            .get(from)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let to = self
+            .segments
+            .get(to)
+            .ok_or(Error::StaleHandle { position: 1 })?;
+        let (base, alignment) = (request.offset, limits::COPY_BYTES);
+        if !base.is_multiple_of(alignment) {
+            return Err(Error::Unaligned { base, alignment });
+        }
+        let rest = from.size().min(to.size()).saturating_sub(base);
+        if rest == 0 {
+            let size = alignment;
+            return Err(Error::OutOfRange { base, size });
+        }
+        let bytes = rest.min(alignment);
+        let (source, from_address) = from.in_window(Side::Source, base, bytes);
+        let (target, to_address) = to.in_window(Side::Target, base, bytes);
+        self.resources
+            .copy_memory((&source, from_address), (&target, to_address), bytes)?;
+        Ok(((), None))
+    }
+
+    pub(super) fn seg_grow(
+        &mut self,
+        request: &SegGrow,
+        handles: Handles<'_>,
+    ) -> Granted<SegGranted> {
+        let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
+        require(rights, Rights::WRITE)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let segment = self.segments.get(key).ok_or(stale.clone())?;
+        let (base, old, page_size) = (segment.base(), segment.size(), segment.page_size());
+        let size = request.size;
+        if size <= old {
+            return Ok((segment.granted(rights), None));
+        }
+        let pages = (size - old).div_ceil(page_size.bytes());
+        let range = if GLOBAL.contains(&base) {
+            GLOBAL
+        } else {
+            LOCAL
+        };
+        let last = pages
+            .checked_mul(page_size.bytes())
+            .and_then(|bytes| segment.last().checked_add(bytes))
+            .filter(|last| range.contains(last))
+            .ok_or(Error::OutOfRange { base, size })?;
+        let claim = segment.claim_up_to(last);
+        let lists = self.attachments.iter().map(|(_, one)| &one.segments);
+        let lists = lists.chain(self.vases.iter().map(|(_, vas)| &vas.segments));
+        for list in lists.filter(|list| list.iter().any(|&(other, _)| other == key)) {
+            segment.check_overlap(key, claim, list, &self.segments)?;
+        }
+        if segment.pieces.len() >= limits::PIECES_PER_SEGMENT {
+            return Err(Error::LimitReached(Limit::PiecesPerSegment));
+        }
+        if pages > self.resources.available() >> page_size.bits() {
+            return Err(Error::OutOfMemory);
+        }
+        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
+        let piece = self.make_piece(base + old, page_size, pages)?;
+        if let Err(error) = self.enter_piece(key, &piece.mapping) {
+            self.resources.delete_frames(piece.frames);
+            return Err(error);
+        }
+        let segment = self.segments.get_mut(key).ok_or(stale)?;
+        segment.pieces.push(piece);
+        Ok((segment.granted(rights), None))
+    }
+
+    /// Makes a new piece of a segment visible to all who have it.
+    fn enter_piece(&mut self, key: Key, mapping: &Mapping) -> Result<(), Error> {
+        let stale = Error::StaleHandle { position: 0 };
+        let segment = self.segments.get_mut(key).ok_or(stale)?;
+        let piece = (key, segment.pieces.len() as u16);
+        let last_slot = segment.last() / SLOT_BYTES;
+        // Who has the tables of a segment needs an entry for each slot that is new.
+        let mut visible = Some(*mapping);
+        if let Some(tables) = &mut segment.tables {
+            tables.map_segment(&mut self.resources, piece, mapping, mapping.access)?;
+            visible = mapping.beyond_slot(last_slot);
+        }
+        let Some(visible) = visible else {
+            return Ok(());
+        };
+        let own_tables = segment.tables.as_ref();
+        let new = |access| SegmentMapping {
+            piece,
+            mapping: Mapping { access, ..visible },
+            own_tables,
+        };
+        let having = |segments: &[(Key, Access)]| {
+            let mut segments = segments.iter();
+            segments
+                .find(|(other, _)| *other == key)
+                .map(|&(_, access)| access)
+        };
+        let resources = &mut self.resources;
+        let mut entered = Ok(());
+        for (_, vas) in self.vases.iter_mut() {
+            if let (Some(access), Ok(())) = (having(&vas.segments), &entered) {
+                entered = vas.tables.add_segment(resources, &new(access));
+            }
+        }
+        for (attachment_key, attachment) in self.attachments.iter() {
+            if let (Some(access), Ok(())) = (having(&attachment.segments), &entered)
+                && let Some(vas) = self.vases.get_mut(attachment.vas)
+            {
+                let tables = &mut vas.tables;
+                entered = tables.add_local_segment(resources, attachment_key, &new(access));
+            }
+        }
+        if entered.is_err() {
+            for (_, vas) in self.vases.iter_mut() {
+                if let Some(access) = having(&vas.segments) {
+                    vas.tables.remove_segment(resources, &new(access));
+                }
+            }
+            for (attachment_key, attachment) in self.attachments.iter() {
+                if let Some(access) = having(&attachment.segments)
+                    && let Some(vas) = self.vases.get_mut(attachment.vas)
+                {
+                    let tables = &mut vas.tables;
+                    tables.remove_local_segment(resources, attachment_key, &new(access));
+                }
+            }
+            if let Some(tables) = &mut segment.tables {
+                tables.unmap_segment(resources, piece, mapping);
+            }
+        }
+        entered
+    }
+
+    pub(super) fn release_segment(&mut self, segment: Segment) {
         if let Some(tables) = segment.tables {
             tables.delete(&mut self.resources);
         }
-        self.resources.delete_frames(segment.frames);
+        for piece in segment.pieces {
+            self.resources.delete_frames(piece.frames);
+        }
         segment.object.delete(&mut self.resources);
     }
 }
 
 impl Segment {
-    pub(super) const fn size(&self) -> u64 {
-        self.mapping.last() - self.mapping.base + 1
+    fn first(&self) -> Option<&Mapping> {
+        self.pieces.first().map(|piece| &piece.mapping)
     }
 
-    pub(super) const fn contains(&self, address: u64) -> bool {
-        self.mapping.base <= address && address <= self.mapping.last()
+    pub(super) fn base(&self) -> u64 {
+        self.first().map_or(0, |mapping| mapping.base)
+    }
+
+    fn last(&self) -> u64 {
+        self.pieces.last().map_or(0, |piece| piece.mapping.last())
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.last() - self.base() + 1
+    }
+
+    fn page_size(&self) -> PageSize {
+        self.first()
+            .map_or(PageSize::Small, |mapping| mapping.page_size)
+    }
+
+    pub(super) fn contains(&self, address: u64) -> bool {
+        (self.base()..=self.last()).contains(&address)
+    }
+
+    /// The cap of a page by its number.
+    fn frame(&self, page: u64) -> Option<Slot> {
+        let address = self.base() + page * self.page_size().bytes();
+        let mut mappings = self.pieces.iter().map(|piece| &piece.mapping);
+        let mapping = mappings.find(|mapping| address <= mapping.last())?;
+        let Slot(first) = mapping.frames;
+        let page = (address - mapping.base) >> mapping.page_size.bits();
+        Some(Slot(first + page as u32))
     }
 
     /// The first and the last address that nothing else may have in a VAS that has it.
     fn claim(&self) -> (u64, u64) {
-        let (first, last) = (self.mapping.base, self.mapping.last());
+        self.claim_up_to(self.last())
+    }
+
+    /// The same if it ended there.
+    fn claim_up_to(&self, last: u64) -> (u64, u64) {
+        let first = self.base();
         if self.own_slots {
             (first & !(SLOT_BYTES - 1), last | (SLOT_BYTES - 1))
         } else {
@@ -311,20 +536,23 @@ impl Segment {
     }
 
     fn check_range(&self, range: &Range<u64>) -> Result<(), Error> {
-        let (base, size) = (self.mapping.base, self.size());
+        let (base, size) = (self.base(), self.size());
         match range.contains(&base) {
             true => Ok(()),
             false => Err(Error::OutOfRange { base, size }),
         }
     }
 
+    /// Whether it would have this for itself in a VAS or attachment that has these others.
     fn check_overlap(
         &self,
+        key: Key,
+        (first, last): (u64, u64),
         others: &[(Key, Access)],
         segments: &Arena<Segment>,
     ) -> Result<(), Error> {
-        let (first, last) = self.claim();
-        let mut others = others.iter().filter_map(|&(key, _)| segments.get(key));
+        let others = others.iter().filter(|(other, _)| *other != key);
+        let mut others = others.filter_map(|&(key, _)| segments.get(key));
         match others.find(|other| {
             let (other_first, other_last) = other.claim();
             first <= other_last && other_first <= last
@@ -332,30 +560,45 @@ impl Segment {
             None => Ok(()),
             Some(other) => Err(Error::Overlap {
                 with: other.object.name.clone(),
-                base: other.mapping.base,
+                base: other.base(),
                 size: other.size(),
             }),
         }
     }
 
-    /// This segment as a VAS or an attachment has it.
-    pub(super) fn mapping_in(&self, segment: Key, access: Access) -> SegmentMapping<'_> {
-        SegmentMapping {
-            segment,
-            mapping: Mapping {
-                access,
-                ..self.mapping
-            },
-            own_tables: self.tables.as_ref(),
-        }
+    /// The frames of a part of it and where in the window to map each; and where there the
+    /// part begins.
+    fn in_window(&self, side: Side, offset: u64, bytes: u64) -> (Vec<(Slot, u64)>, u64) {
+        let page_size = self.page_size();
+        let window = side.address(page_size);
+        let pages = offset >> page_size.bits()..=(offset + bytes - 1) >> page_size.bits();
+        let frames = pages.zip((window..).step_by(page_size.bytes() as usize));
+        let frames = frames.filter_map(|(page, address)| Some((self.frame(page)?, address)));
+        (frames.collect(), window + offset % page_size.bytes())
     }
 
-    const fn granted(&self, rights: Rights) -> SegGranted {
+    /// Its pieces as a VAS or an attachment has them.
+    pub(super) fn mappings_in(
+        &self,
+        segment: Key,
+        access: Access,
+    ) -> impl Iterator<Item = SegmentMapping<'_>> {
+        let mappings = self.pieces.iter().map(|piece| piece.mapping);
+        (0..)
+            .zip(mappings)
+            .map(move |(number, mapping)| SegmentMapping {
+                piece: (segment, number),
+                mapping: Mapping { access, ..mapping },
+                own_tables: self.tables.as_ref(),
+            })
+    }
+
+    pub(super) fn granted(&self, rights: Rights) -> SegGranted {
         SegGranted {
             rights,
-            base: self.mapping.base,
+            base: self.base(),
             size: self.size(),
-            page_size: self.mapping.page_size,
+            page_size: self.page_size(),
         }
     }
 }

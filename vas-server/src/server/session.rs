@@ -19,7 +19,7 @@ impl<K: Kernel> Server<K> {
     pub(super) fn session_create(&mut self, request: SessionCreate) -> Granted<SessionCreated> {
         let pages = check_extents(&request.private)?;
         let key = next_key(&self.sessions, Limit::Sessions)?;
-        let private = self.policies.page_tables.private;
+        let private = self.policies.page_tables.answer.private;
         let slots = match private {
             PrivateForm::Frames => u32::try_from(pages).map_err(|_| Error::OutOfSlots)?,
             PrivateForm::Table => u32::from(pages > 0),
@@ -40,6 +40,7 @@ impl<K: Kernel> Server<K> {
         };
         let slot = cap.first();
         let session = Session {
+            payer: self.resources.payer_of(request.principal.user),
             principal: request.principal,
             private: mappings(&request.private, private_slots.first()),
             cap,
@@ -54,15 +55,7 @@ impl<K: Kernel> Server<K> {
 
     pub(super) fn session_end(&mut self, request: SessionEnd) -> Granted<()> {
         let key = self.session_named(request.session)?;
-        let attachments: Vec<Key> = self
-            .attachments
-            .iter()
-            .filter(|(_, attachment)| attachment.session == key)
-            .map(|(key, _)| key)
-            .collect();
-        for attachment in attachments {
-            self.release_attachment(attachment);
-        }
+        self.release_all_of(key);
         if let Some(session) = self.sessions.remove(key) {
             self.release_session(session);
         }

@@ -2,31 +2,65 @@
 
 //! Operations on VASes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use protocol::message::{
-    Attached, Granted as GrantedReply, VasAttach, VasCreate, VasDetach, VasEntry, VasFind, VasList,
-    VasPage,
+    Attached, Command, Granted as GrantedReply, Root, VasAttach, VasClone, VasCommand, VasCreate,
+    VasCtl, VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
-use protocol::{AttachmentId, Error, Kind, Limit, Rights, limits};
+use protocol::{Access, AttachmentId, Error, Kind, Limit, Name, Rights, limits};
 
-use super::{Attachment, Granted, Handles, Object, Server, Vas, next_key, require};
+use super::{
+    Attachment, Granted, Handles, Object, Segment, Server, Vas, next_key, require, table_bytes,
+};
 use crate::arena::Key;
 use crate::kernel::Kernel;
+use crate::policy::page_tables::PageTables;
+use crate::resources::Counted;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
+        self.make_vas(session, request, Vec::new(), Vec::new())
+    }
+
+    pub(super) fn vas_clone(
+        &mut self,
+        session: Key,
+        request: VasClone,
+        handles: Handles<'_>,
+    ) -> Granted<GrantedReply> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let VasClone { name, mode, access } = request;
+        require(rights, access.needs())?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get(key).ok_or(stale)?;
+        let narrowed = |&(segment, most): &(Key, Access)| (segment, most.min(access));
+        let segments = vas.segments.iter().map(narrowed).collect();
+        let roots = vas.roots.clone();
+        self.make_vas(session, VasCreate { name, mode }, segments, roots)
+    }
+
+    fn make_vas(
+        &mut self,
+        session: Key,
+        request: VasCreate,
+        segments: Vec<(Key, Access)>,
+        roots: Vec<(Name, u64)>,
+    ) -> Granted<GrantedReply> {
         let principal = &self.session(session)?.principal;
         if self.vas_names.contains_key(&request.name) {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.vases, Limit::Vases)?;
-        let name = request.name.clone();
-        let mut object = Object::new(Kind::Vas, key, request.name, request.mode, principal);
+        self.resources.check(Counted::Vases)?;
+        let made_by = (session, self.resources.payer());
+        let VasCreate { name, mode } = request;
+        let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, made_by);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights)?;
-        let tables = match (self.policies.page_tables.make)(&mut self.resources) {
+        let tables = match self.make_tables(&segments) {
             Ok(tables) => tables,
             Err(error) => {
                 object.delete(&mut self.resources);
@@ -35,16 +69,45 @@ impl<K: Kernel> Server<K> {
         };
         let vas = Vas {
             object,
-            segments: Vec::new(),
+            segments,
             attachments: 0,
             tables,
+            tlb_tag: false,
+            roots,
         };
-        if let Err(vas) = self.vases.insert(vas) {
-            self.release_vas(vas);
-            return Err(Error::LimitReached(Limit::Vases));
+        let vas = match self.vases.insert(vas) {
+            Ok(_) => self.vases.get(key),
+            Err(vas) => {
+                vas.tables.delete(&mut self.resources);
+                vas.object.delete(&mut self.resources);
+                return Err(Error::LimitReached(Limit::Vases));
+            }
+        };
+        for (segment, _) in vas.iter().flat_map(|vas| &vas.segments) {
+            if let Some(segment) = self.segments.get_mut(*segment) {
+                segment.vases += 1;
+            }
         }
+        self.resources.charge(Counted::Vases);
         self.vas_names.insert(name, key);
         Ok((GrantedReply { rights }, Some(handle)))
+    }
+
+    /// The page tables of a VAS that has these segments and to which nobody is attached.
+    fn make_tables(&mut self, segments: &[(Key, Access)]) -> Result<Box<dyn PageTables<K>>, Error> {
+        let resources = &mut self.resources;
+        let mut tables = (self.policies.page_tables.answer.make)(resources)?;
+        let mut mappings = segments
+            .iter()
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
+            .flatten();
+        match mappings.try_for_each(|mapping| tables.add_segment(resources, &mapping)) {
+            Ok(()) => Ok(tables),
+            Err(error) => {
+                tables.delete(resources);
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn vas_find(&mut self, session: Key, request: &VasFind) -> Granted<GrantedReply> {
@@ -70,17 +133,19 @@ impl<K: Kernel> Server<K> {
             return Err(Error::AlreadyAttached);
         }
         let key = next_key(&self.attachments, Limit::Attachments)?;
+        self.resources.check(Counted::Attachments)?;
         let private = self
             .sessions
             .get(session)
             .ok_or(Error::UnknownOperation)?
-            .private_memory(self.policies.page_tables.private);
+            .private_memory(self.policies.page_tables.answer.private);
         let stale = Error::StaleHandle { position: 0 };
         let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
         let mut segments = vas
             .segments
             .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mapping_in(key, access)));
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
+            .flatten();
         let root = vas
             .tables
             .attach(&mut self.resources, key, access, private, &mut segments)?;
@@ -94,6 +159,7 @@ impl<K: Kernel> Server<K> {
         let cap = root.first();
         let attachment = Attachment {
             session,
+            payer: self.resources.payer(),
             vas: vas_key,
             access,
             root,
@@ -105,6 +171,7 @@ impl<K: Kernel> Server<K> {
             return Err(Error::LimitReached(Limit::Attachments));
         }
         vas.attachments += 1;
+        self.resources.charge(Counted::Attachments);
         // 0 is no attachment.
         let attachment = AttachmentId(u64::from(key.number()) + 1);
         Ok((Attached { attachment }, Some(cap)))
@@ -125,15 +192,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        if let Some(vas) = self.vases.remove(key) {
-            self.vas_names.remove(&vas.object.name);
-            for (segment, _) in &vas.segments {
-                if let Some(segment) = self.segments.get_mut(*segment) {
-                    segment.vases -= 1;
-                }
-            }
-            self.release_vas(vas);
-        }
+        self.remove_vas(key);
         Ok(((), None))
     }
 
@@ -157,31 +216,88 @@ impl<K: Kernel> Server<K> {
         Ok((VasPage { entries }, None))
     }
 
+    pub(super) fn vas_stat(&self, handles: Handles<'_>) -> Granted<VasStatistics> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::READ)?;
+        let vas = self
+            .vases
+            .get(key)
+            .ok_or(Error::StaleHandle { position: 0 })?;
+        let sizes = vas
+            .segments
+            .iter()
+            .filter_map(|&(segment, _)| self.segments.get(segment))
+            .map(Segment::size);
+        let statistics = VasStatistics {
+            object: vas.object.statistics(),
+            segments: vas.segments.len() as u32,
+            bytes: sizes.sum(),
+            attachments: vas.attachments,
+            table_bytes: table_bytes(vas.tables.tables()),
+            page_tables: self.policies.page_tables.name.clone(),
+            tlb_tag: vas.tlb_tag,
+            roots: vas.roots.len() as u32,
+        };
+        Ok((statistics, None))
+    }
+
+    pub(super) fn vas_ctl(&mut self, request: VasCtl, handles: Handles<'_>) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::CONTROL)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get_mut(key).ok_or(stale)?;
+        match request.command {
+            VasCommand::TlbTag(hint) => vas.tlb_tag = hint,
+            VasCommand::Object(Command::Evict) => self.evict_from_vas(key),
+            VasCommand::Object(command) => vas.object.change(&mut self.resources, command)?,
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_set_root(
+        &mut self,
+        request: VasSetRoot,
+        handles: Handles<'_>,
+    ) -> Granted<()> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::WRITE)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let roots = &mut self.vases.get_mut(key).ok_or(stale)?.roots;
+        let VasSetRoot { name, address } = request;
+        let place = roots.iter().position(|(other, _)| *other == name);
+        match (place, address) {
+            (Some(place), None) => {
+                roots.swap_remove(place);
+            }
+            (None, None) => return Err(Error::NotFound),
+            (None, Some(_)) if roots.len() >= limits::ROOTS_PER_VAS => {
+                return Err(Error::LimitReached(Limit::RootsPerVas));
+            }
+            (None, Some(address)) => roots.push((name, address)),
+            (Some(place), Some(address)) => {
+                if let Some(root) = roots.get_mut(place) {
+                    root.1 = address;
+                }
+            }
+        }
+        Ok(((), None))
+    }
+
+    pub(super) fn vas_root(&self, request: &VasRoot, handles: Handles<'_>) -> Granted<Root> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::READ)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get(key).ok_or(stale)?;
+        let mut roots = vas.roots.iter();
+        let root = roots.find(|(name, _)| *name == request.name);
+        let &(_, address) = root.ok_or(Error::NotFound)?;
+        Ok((Root { address }, None))
+    }
+
     /// The attachment of this number, if it is the session's.
     pub(super) fn attachment_of(&self, session: Key, id: AttachmentId) -> Option<Key> {
         let key = Key::from_number(id.0.checked_sub(1)?)?;
         let attachment = self.attachments.get(key)?;
         (attachment.session == session).then_some(key)
-    }
-
-    /// Takes the root away and forgets the attachment.
-    pub(super) fn release_attachment(&mut self, key: Key) {
-        if let Some(attachment) = self.attachments.remove(key)
-            && let Some(vas) = self.vases.get_mut(attachment.vas)
-        {
-            vas.tables.detach(&mut self.resources, key);
-            self.resources.delete_slots(attachment.root);
-            for (segment, _) in attachment.segments {
-                if let Some(segment) = self.segments.get_mut(segment) {
-                    segment.vases -= 1;
-                }
-            }
-            vas.attachments -= 1;
-        }
-    }
-
-    fn release_vas(&mut self, vas: Vas<K>) {
-        vas.tables.delete(&mut self.resources);
-        vas.object.delete(&mut self.resources);
     }
 }

@@ -2,7 +2,8 @@
 
 //! What is refused in the middle leaves nothing behind.
 
-use protocol::Error;
+use protocol::message::Command;
+use protocol::{Error, Rights};
 use vas_server::fake::{Held, INJECTED};
 
 use crate::support::*;
@@ -19,6 +20,7 @@ struct Scene {
     near: Held,
     /// In the VAS.
     inside: Held,
+    large: Held,
     /// A VAS that has `near` and that nobody is attached to.
     spare: Held,
     attached: Attached,
@@ -57,6 +59,7 @@ impl Scene {
             far,
             near,
             inside,
+            large,
             spare,
             attached,
         })
@@ -65,7 +68,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 19] = [
+const OPERATIONS: [(&str, Operation); 36] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -95,6 +98,66 @@ const OPERATIONS: [(&str, Operation); 19] = [
     ("vas_list", |scene| {
         scene.world.list_vases(&scene.process);
         Ok(())
+    }),
+    ("vas_stat", |scene| {
+        scene.world.stat_vas(&scene.process, scene.vas).map(|_| ())
+    }),
+    ("vas_ctl of mode", |scene| {
+        let command = Command::Mode(CLOSED);
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_ctl of handles", |scene| {
+        let command = Command::RevokeHandles;
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_ctl of attachments", |scene| {
+        let command = Command::Evict;
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("vas_clone", |scene| {
+        let (process, vas) = (&scene.process, scene.vas);
+        let answer = scene
+            .world
+            .clone_vas(process, vas, "clone", OPEN, READ_WRITE);
+        answer.map(|_| ())
+    }),
+    ("restrict", |scene| {
+        let answer = scene
+            .world
+            .restrict(&scene.process, scene.far, Rights::READ);
+        answer.map(|_| ())
+    }),
+    ("handle_stat", |scene| {
+        scene.world.describe(&scene.process, scene.far).map(|_| ())
+    }),
+    ("seg_copy of small pages", |scene| {
+        scene.world.copy(&scene.process, scene.inside, scene.far, 0)
+    }),
+    ("seg_copy from large pages", |scene| {
+        scene.world.copy(&scene.process, scene.large, scene.far, 0)
+    }),
+    ("seg_copy to large pages", |scene| {
+        scene.world.copy(&scene.process, scene.far, scene.large, 0)
+    }),
+    ("seg_grow", |scene| {
+        let answer = scene.world.grow(&scene.process, scene.near, 100 * KIB);
+        answer.map(|_| ())
+    }),
+    ("vas_set_root", |scene| {
+        let (process, vas) = (&scene.process, scene.vas);
+        scene.world.set_root(process, vas, "index", Some(BASE))
+    }),
+    ("vas_root", |scene| {
+        let Scene {
+            world,
+            process,
+            vas,
+            ..
+        } = scene;
+        match world.root(process, *vas, "index") {
+            Err(Error::NotFound) => Ok(()),
+            answer => answer.map(|_| ()),
+        }
     }),
     ("seg_alloc of small pages", |scene| {
         let request = alloc("new", BASE, 300 * 4 * KIB, SMALL);
@@ -132,9 +195,29 @@ const OPERATIONS: [(&str, Operation); 19] = [
         scene.world.list_segments(&scene.process);
         Ok(())
     }),
+    ("seg_stat", |scene| {
+        let answer = scene.world.stat_segment(&scene.process, scene.far);
+        answer.map(|_| ())
+    }),
+    ("seg_ctl of handles", |scene| {
+        let command = Command::RevokeHandles;
+        scene
+            .world
+            .control_segment(&scene.process, scene.inside, command)
+    }),
+    ("seg_ctl of attachments", |scene| {
+        let command = Command::Evict;
+        scene
+            .world
+            .control_segment(&scene.process, scene.inside, command)
+    }),
     ("server_stat", |scene| {
         let request = protocol::message::ServerStat;
         scene.world.call(&scene.process, &request, &[]).map(|_| ())
+    }),
+    ("quota_stat", |scene| {
+        scene.world.quota(&scene.process);
+        Ok(())
     }),
     ("explain", |scene| {
         let request = protocol::message::Explain {
@@ -179,10 +262,21 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "vas_detach"
                 | "vas_delete"
                 | "vas_list"
+                | "vas_stat"
+                | "vas_ctl of mode"
+                | "vas_ctl of handles"
+                | "vas_ctl of attachments"
+                | "vas_set_root"
+                | "handle_stat"
+                | "vas_root"
                 | "seg_detach"
                 | "seg_free"
                 | "seg_list"
+                | "seg_stat"
+                | "seg_ctl of handles"
+                | "seg_ctl of attachments"
                 | "server_stat"
+                | "quota_stat"
                 | "explain"
         );
         assert_eq!(calls == 0, takes_away, "{name} makes {calls} calls");
@@ -209,7 +303,9 @@ fn an_operation_for_which_there_are_not_enough_slots_changes_nothing() {
         let needs_slots = name.ends_with("_create")
             || name.ends_with("_find")
             || name.contains("_attach")
-            || name.contains("_alloc");
+            || name.contains("_alloc")
+            || name.contains("_copy")
+            || matches!(name, "vas_clone" | "restrict" | "seg_grow");
         assert_eq!(refused > 0, needs_slots, "{name}");
     }
 }
@@ -241,8 +337,11 @@ fn an_operation_for_which_there_is_not_enough_memory_changes_nothing() {
             }
         }
         let needs_memory = name.contains("seg_alloc")
-            || matches!(name, "vas_attach" | "seg_attach with new tables")
-            || crate::EXTENDED && name == "vas_create";
+            || matches!(
+                name,
+                "vas_attach" | "seg_attach with new tables" | "seg_grow"
+            )
+            || crate::EXTENDED && matches!(name, "vas_create" | "vas_clone");
         assert_eq!(refused > 0, needs_memory, "{name}");
     }
 }

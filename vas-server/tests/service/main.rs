@@ -4,14 +4,21 @@
 
 mod atomicity;
 mod attachments;
+mod clones;
+mod control;
 mod faults;
+mod growth;
+mod handles;
+mod lifetimes;
 mod limits;
 mod memory;
 mod protocol_misuse;
+mod quotas;
 mod random;
 mod segments;
 mod sessions;
 mod start;
+mod stat;
 mod support;
 mod vases;
 

@@ -21,8 +21,10 @@ fn start_with(
     let configuration = Configuration {
         slots: fake.free_slots(),
         endpoint: Fake::ENDPOINT,
+        vspace: Fake::VSPACE,
         asid_control: Fake::ASID_CONTROL,
         asid_pools,
+        quotas: &[],
         untypeds: &untypeds,
     };
     let policies = Policies::by_name(page_tables, "small", &mut fake).unwrap();
@@ -31,19 +33,18 @@ fn start_with(
 
 #[test]
 fn a_fresh_server_tells_what_it_was_given() {
-    let server = start(1000, &[20, 20, 16, 12], 2).unwrap();
+    let server = start(1002, &[20, 20, 16, 12, 12, 12], 2).unwrap();
     let statistics = server.statistics();
-    let memory = (2 << 20) + (1 << 16) + (1 << 12);
+    let memory = (2 << 20) + (1 << 16) + 3 * (1 << 12);
     assert_eq!(statistics.memory_total, memory);
-    // A page for each pool.
-    assert_eq!(statistics.memory_free, memory - 2 * 4096);
-    assert_eq!(statistics.slots_total, 1000);
+    // A page for each pool, and two for the tables of the window.
+    assert_eq!(statistics.memory_free, memory - 4 * 4096);
+    assert_eq!(statistics.slots_total, 1002);
     assert_eq!(statistics.asids_total, 1024);
     assert_eq!(statistics.asids_free, 1024);
     assert_eq!(statistics.tables, 0);
-    // One slot for each pool. The first takes the block of one page, the second divides
-    // 64 KiB four times.
-    assert_eq!(statistics.slots_free, 1000 - 2 - 2 * 4);
+    // One slot for each pool and table. The last divides 64 KiB four times.
+    assert_eq!(statistics.slots_free, 1002 - 4 - 2 * 4);
 }
 
 #[test]

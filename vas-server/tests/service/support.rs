@@ -4,15 +4,17 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    Granted, Principal, PrivateExtent, PrivateForm, Request, SegAlloc, SegAttach, SegDetach,
-    SegEntry, SegFind, SegFree, SegGranted, SegList, ServerStat, SessionCreate, SessionCreated,
-    SessionEnd, SessionId, Statistics, VasAttach, VasCreate, VasDelete, VasDetach, VasEntry,
-    VasFind, VasList,
+    Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent, PrivateForm,
+    Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root, SegAlloc, SegAttach, SegCopy,
+    SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegGrow, SegList, SegStat,
+    SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
+    VasAttach, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind,
+    VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 use protocol::wire::{self, WORDS};
-use protocol::{Access, AttachmentId, Badge, Error, Mode, Name, PageSize};
+use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights};
 use vas_server::fake::{Fake, Held};
-use vas_server::{Configuration, Policies, Server, Slot};
+use vas_server::{Configuration, Policies, Server, Slot, StartError};
 
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
@@ -99,6 +101,8 @@ pub struct Picture {
     statistics: Statistics,
     vases: Vec<VasEntry>,
     segments: Vec<SegEntry>,
+    vas_statistics: Vec<Result<VasStatistics, Error>>,
+    segment_statistics: Vec<Result<SegStatistics, Error>>,
     caps: Vec<bool>,
     pages: Vec<Vec<(u64, u64, PageSize, Access)>>,
     caps_of_objects: usize,
@@ -116,21 +120,39 @@ impl World {
     }
 
     pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
-        let mut fake = fake(slots, untyped_bits);
+        Self::try_start(slots, untyped_bits, page_size, asid_pools, &[]).unwrap()
+    }
+
+    /// A machine on which so much is promised to users.
+    pub fn promising(untyped_bits: &[u8], quotas: &[Quota]) -> Result<Self, StartError> {
+        Self::try_start(20_000, untyped_bits, "small", 2, quotas)
+    }
+
+    fn try_start(
+        slots: u32,
+        untyped_bits: &[u8],
+        page_size: &str,
+        asid_pools: u32,
+        quotas: &[Quota],
+    ) -> Result<Self, StartError> {
+        // What the window takes comes on top.
+        let mut fake = fake(slots + 2, &[untyped_bits, &[12, 12]].concat());
         let policies = Policies::by_name(None, page_size, &mut fake).unwrap();
         let untypeds = fake.untypeds().to_vec();
         let configuration = Configuration {
             slots: fake.free_slots(),
             endpoint: Fake::ENDPOINT,
+            vspace: Fake::VSPACE,
             asid_control: Fake::ASID_CONTROL,
             asid_pools,
+            quotas,
             untypeds: &untypeds,
         };
-        World {
-            server: Server::start(fake, policies, &configuration).unwrap(),
+        Ok(World {
+            server: Server::start(fake, policies, &configuration)?,
             handed_out: Vec::new(),
             control: Badge::CONTROL,
-        }
+        })
     }
 
     pub fn fake(&mut self) -> &mut Fake {
@@ -144,6 +166,17 @@ impl World {
         request: &R,
         caps: &[Option<Badge>],
     ) -> Result<(R::Reply, Option<Held>), Error> {
+        let answer = self.ask(badge, request, caps);
+        self.fake().check();
+        answer
+    }
+
+    fn ask<R: Request>(
+        &mut self,
+        badge: Badge,
+        request: &R,
+        caps: &[Option<Badge>],
+    ) -> Result<(R::Reply, Option<Held>), Error> {
         let mut words = [0; WORDS];
         let length = wire::encode(request, &mut words).unwrap();
         let mut reply = [0; WORDS];
@@ -151,7 +184,6 @@ impl World {
         let answer = self
             .server
             .handle(badge, label, &words[..length], caps, &mut reply);
-        self.fake().check();
         let body = &reply[..answer.length];
         if answer.label != 0 {
             let error: Error = wire::decode(body).unwrap();
@@ -255,6 +287,11 @@ impl World {
         self.control(&SessionEnd { session }).unwrap();
     }
 
+    /// What the process's user may have, and has.
+    pub fn quota(&mut self, process: &Process) -> QuotaStatistics {
+        self.call(process, &QuotaStat, &[]).unwrap().0
+    }
+
     // VASes.
 
     pub fn try_vas(&mut self, process: &Process, text: &str, mode: Mode) -> Result<Held, Error> {
@@ -307,6 +344,72 @@ impl World {
                 return all;
             }
         }
+    }
+
+    pub fn stat_vas(&mut self, process: &Process, vas: Held) -> Result<VasStatistics, Error> {
+        self.call(process, &VasStat, &[vas]).map(|(reply, _)| reply)
+    }
+
+    pub fn control_vas(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        command: impl Into<VasCommand>,
+    ) -> Result<(), Error> {
+        let command = command.into();
+        self.call(process, &VasCtl { command }, &[vas]).map(|_| ())
+    }
+
+    pub fn set_root(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        text: &str,
+        address: Option<u64>,
+    ) -> Result<(), Error> {
+        let name = name(text);
+        let request = VasSetRoot { name, address };
+        self.call(process, &request, &[vas]).map(|_| ())
+    }
+
+    pub fn root(&mut self, process: &Process, vas: Held, text: &str) -> Result<u64, Error> {
+        let name = name(text);
+        let answer = self.call(process, &VasRoot { name }, &[vas]);
+        answer.map(|(Root { address }, _)| address)
+    }
+
+    pub fn clone_vas(
+        &mut self,
+        process: &Process,
+        vas: Held,
+        text: &str,
+        mode: Mode,
+        access: Access,
+    ) -> Result<Held, Error> {
+        let name = name(text);
+        let request = VasClone { name, mode, access };
+        self.call(process, &request, &[vas])
+            .map(|(_, cap)| cap.unwrap())
+    }
+
+    // Handles.
+
+    pub fn restrict(
+        &mut self,
+        process: &Process,
+        handle: Held,
+        rights: Rights,
+    ) -> Result<Held, Error> {
+        let answer = self.call(process, &Restrict { rights }, &[handle]);
+        answer.map(|(granted, cap)| {
+            assert_eq!(granted.rights, rights);
+            cap.unwrap()
+        })
+    }
+
+    pub fn describe(&mut self, process: &Process, handle: Held) -> Result<Described, Error> {
+        let answer = self.call(process, &HandleStat, &[handle]);
+        answer.map(|(described, _)| described)
     }
 
     // Segments.
@@ -367,22 +470,86 @@ impl World {
         }
     }
 
+    pub fn stat_segment(
+        &mut self,
+        process: &Process,
+        segment: Held,
+    ) -> Result<SegStatistics, Error> {
+        self.call(process, &SegStat, &[segment])
+            .map(|(reply, _)| reply)
+    }
+
+    /// Answers the new size.
+    pub fn grow(&mut self, process: &Process, segment: Held, size: u64) -> Result<u64, Error> {
+        let answer = self.call(process, &SegGrow { size }, &[segment]);
+        answer.map(|(granted, _)| granted.size)
+    }
+
+    pub fn copy(
+        &mut self,
+        process: &Process,
+        from: Held,
+        to: Held,
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.call(process, &SegCopy { offset }, &[from, to])
+            .map(|_| ())
+    }
+
+    pub fn control_segment(
+        &mut self,
+        process: &Process,
+        segment: Held,
+        command: Command,
+    ) -> Result<(), Error> {
+        self.call(process, &SegCtl { command }, &[segment])
+            .map(|_| ())
+    }
+
+    /// What an operation answers for each handle of this kind that was handed out.
+    fn ask_of_all<R: Request>(
+        &mut self,
+        witness: &Process,
+        kind: Kind,
+        request: &R,
+    ) -> Vec<Result<R::Reply, Error>> {
+        let session = self.fake().badge(witness.cap).unwrap();
+        let mut answers = Vec::new();
+        for cap in self.handed_out.clone() {
+            let badge = self.fake().badge(cap);
+            if badge.is_some_and(|badge| badge.handle().kind == kind) {
+                let answer = self.ask(session, request, &[badge]);
+                answers.push(answer.map(|(reply, _)| reply));
+            }
+        }
+        answers
+    }
+
     /// What all can see, as seen by a process that may look everything up.
     pub fn picture(&mut self, witness: &Process) -> Picture {
         let vases = self.list_vases(witness);
         let segments = self.list_segments(witness);
         let (statistics, _) = self.call(witness, &ServerStat, &[]).unwrap();
+        let vas_statistics = self.ask_of_all(witness, Kind::Vas, &VasStat);
+        let segment_statistics = self.ask_of_all(witness, Kind::Segment, &SegStat);
         let handed_out = self.handed_out.clone();
         let fake = self.fake();
         Picture {
             statistics,
             vases,
             segments,
+            vas_statistics,
+            segment_statistics,
             caps: handed_out.iter().map(|&cap| fake.exists(cap)).collect(),
             pages: handed_out.iter().map(|&cap| fake.pages(cap)).collect(),
             caps_of_objects: fake.caps_of_objects(),
         }
     }
+}
+
+/// The command that sets a lifetime.
+pub const fn lives(lifetime: Lifetime) -> Command {
+    Command::Lifetime(lifetime)
 }
 
 /// A request for a segment that all may use.

@@ -17,7 +17,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use client_lib::{Access, Error, Mode, Rights, Space, vas_switch};
+use client_lib::{Access, Command, Endpoint, Error, Lifetime, Mode, Rights, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
 use common::segment_memory::{fetch_add, load, store, wait_for};
@@ -89,14 +89,38 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
             let segment = client_lib::seg_find(segment)?;
             return answer(find_and(vas, |vas| client_lib::seg_detach(vas, &segment)));
         }
+        ["chmod-vas", vas] => {
+            let command = Command::Mode(Mode(0o640));
+            return answer(find_and(vas, |vas| client_lib::vas_ctl(vas, command)));
+        }
+        ["chmod-segment", segment] => {
+            let segment = client_lib::seg_find(segment)?;
+            let changed = client_lib::seg_ctl(&segment, Command::Mode(Mode(0o640)));
+            return answer(changed.map(|()| Rights::empty()));
+        }
+        ["use-passed-vas", address, value] => {
+            return use_passed_vas(number(address)?, number(value)?);
+        }
+        ["keep-passed-vas", vas, base] => return keep_passed_vas(vas, number(base)?),
         ["sees", vas, segment] => return sees(vas, segment),
         ["attach-until-refused", prefix] => return attach_until_refused(prefix),
         ["handle-beyond-cnode"] => beyond_cnode(),
+
+        ["use-quota", bytes] => use_quota(number(bytes)?),
+        ["exceed-quota"] => exceed_quota(),
 
         // What it does in a VAS.
         ["build-list", vas, base, count] => build_list(vas, number(base)?, number(count)?),
         ["check-list", vas, base, count] => check_list(vas, number(base)?, number(count)?),
         ["create", vas, base, value] => create(vas, number(base)?, number(value)?),
+        ["make-and-die", name, base, lifetime, how, vas, place] => {
+            make(name, number(base)?, lifetime)?;
+            die_inside(vas, number(place)?, how)
+        }
+        ["load-root", vas, root, value] => {
+            let address = client_lib::vas_root(&client_lib::vas_find(vas)?, root)?;
+            load_inside(vas, address, number(value)?)
+        }
         ["load", vas, address, value] => load_inside(vas, number(address)?, number(value)?),
         ["load-then-store", vas, access, address] => {
             load_then_store(vas, access_named(access)?, number(address)?)
@@ -174,6 +198,94 @@ fn attach_vas(vas: &str, access: &str) -> Result<Rights, Error> {
     let vas = client_lib::vas_find(vas)?;
     let attachment = client_lib::vas_attach(&vas, access)?;
     detach(attachment).map(|()| Rights::empty())
+}
+
+/// Takes all memory that is promised to the user, and gives it back.
+fn use_quota(bytes: u64) -> Outcome {
+    let before = client_lib::quota_stat()?;
+    check_equal("user", before.user, Some(3000))?;
+    check_equal("free bytes", before.memory_free, bytes)?;
+    check_equal("all bytes", before.memory_total, bytes)?;
+    let vas = client_lib::vas_create("promised", Mode(0o600))?;
+    let attachment = attach(&vas)?;
+    let tables = bytes - client_lib::quota_stat()?.memory_free;
+    let statistics = client_lib::vas_stat(&vas)?;
+    check_equal("bytes of page tables", statistics.table_bytes, tables)?;
+    let mut segments = Vec::new();
+    let mut size = bytes;
+    while size > 0 {
+        let name = format!("promised{}", segments.len());
+        match client_lib::seg_alloc(
+            &name,
+            protocol::address_map::GLOBAL.start,
+            size,
+            None,
+            Mode(0),
+        ) {
+            Ok(segment) => segments.push(segment),
+            Err(Error::OutOfMemory) => size /= 2,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    check_equal("free bytes", client_lib::quota_stat()?.memory_free, 0)?;
+    for segment in segments {
+        client_lib::seg_free(&segment)?;
+    }
+    detach(attachment)?;
+    client_lib::vas_delete(&vas)?;
+    check_equal("quota", client_lib::quota_stat()?, before)
+}
+
+/// Tries to have one VAS and one segment more than the quota says.
+fn exceed_quota() -> Outcome {
+    let before = client_lib::quota_stat()?;
+    let mut vases = Vec::new();
+    for index in 0..before.most.vases {
+        vases.push(client_lib::vas_create(
+            &format!("promised{index}"),
+            Mode(0),
+        )?);
+    }
+    let reached = Error::LimitReached(protocol::Limit::Vases);
+    let answer = client_lib::vas_create("one more", Mode(0)).map(|_| ());
+    check_equal("answer", answer, Err(reached))?;
+    check_equal(
+        "VASes",
+        client_lib::quota_stat()?.used.vases,
+        before.most.vases,
+    )?;
+    let size = before.memory_total + 4096;
+    let base = protocol::address_map::GLOBAL.start;
+    let answer = client_lib::seg_alloc("one more", base, size, None, Mode(0)).map(|_| ());
+    check_equal("answer", answer, Err(Error::OutOfMemory))?;
+    for vas in vases {
+        client_lib::vas_delete(&vas)?;
+    }
+    check_equal("quota", client_lib::quota_stat()?, before)
+}
+
+/// Waits at the endpoint that the description gives to this component.
+fn passed_vas() -> Result<client_lib::Vas, Error> {
+    Endpoint::new(0).ok_or(Error::NotFound)?.receive_vas()
+}
+
+/// Finds `value` through a handle that it is passed; then tries to attach for writing.
+fn use_passed_vas(address: u64, value: u64) -> Result<i32, Failure> {
+    let vas = match passed_vas() {
+        Ok(vas) => vas,
+        Err(error) => return answer(Err(error)),
+    };
+    let reading = client_lib::vas_attach(&vas, Access::ReadOnly)?;
+    inside(&reading, || check_equal("word", load(address), value))?;
+    detach(reading)?;
+    answer(attach(&vas).map(|_| Rights::empty()))
+}
+
+/// Keeps a handle that it is passed until the first word of `vas` is 2; then uses it.
+fn keep_passed_vas(vas: &str, base: u64) -> Result<i32, Failure> {
+    let passed = passed_vas()?;
+    hold(vas, base)?;
+    answer(attach(&passed).map(|_| Rights::empty()))
 }
 
 /// The exit code says which of the two its listings show: 1 the VAS, 2 the segment; 4 besides.
@@ -265,6 +377,20 @@ fn create(name: &str, base: u64, value: u64) -> Outcome {
         store(base, value);
         Ok(())
     })
+}
+
+/// Makes a VAS and a segment in it that live as long as `lifetime` says.
+fn make(name: &str, base: u64, lifetime: &str) -> Outcome {
+    let lifetime = match lifetime {
+        "creator" => Lifetime::Creator,
+        "last-attacher" => Lifetime::LastAttacher,
+        _ => return Err(Failure::new("no such lifetime")),
+    };
+    let vas = client_lib::vas_create(name, Mode(0o666))?;
+    let segment = client_lib::seg_alloc(name, base, 4096, None, Mode(0o666))?;
+    client_lib::seg_attach(&vas, &segment, Access::ReadWrite)?;
+    client_lib::vas_ctl(&vas, Command::Lifetime(lifetime))?;
+    Ok(client_lib::seg_ctl(&segment, Command::Lifetime(lifetime))?)
 }
 
 fn load_inside(vas: &str, address: u64, value: u64) -> Outcome {

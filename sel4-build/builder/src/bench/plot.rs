@@ -122,11 +122,13 @@ impl Lines<'_> {
     }
 }
 
+/// What a group of bars is of, and the bars in it.
+pub type Group<'a> = (&'a str, Vec<(Kernel, Option<u64>)>);
+
 /// Bars in groups, one of each kernel.
 pub struct Bars<'a> {
     pub title: &'a str,
-    /// What each group is of, and the bars in it.
-    pub groups: Vec<(&'a str, Vec<(Kernel, Option<u64>)>)>,
+    pub groups: Vec<Group<'a>>,
 }
 
 impl Bars<'_> {

@@ -114,7 +114,7 @@ impl Script {
             record[14 + root as usize] = way.map_or(NONE, Slot::number);
             for place in 0..PLACES as u8 {
                 let sight = world.sight(root, place);
-                let seen = sight.map_or(0, |(frame, write)| frame + 1 | (write as u8) << 7);
+                let seen = sight.map_or(0, |(frame, write)| (frame + 1) | ((write as u8) << 7));
                 let known = way.is_some() || inside == Some(root);
                 record[7 + root as usize * PLACES + place as usize] =
                     if known { seen } else { NONE };

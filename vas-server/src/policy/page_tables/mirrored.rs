@@ -112,6 +112,11 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         }
     }
 
+    fn tables(&self) -> u32 {
+        let mirrors = self.mirrors.values();
+        mirrors.map(|mirror| mirror.tree.tables()).sum()
+    }
+
     fn delete(self: Box<Self>, resources: &mut Resources<K>) {
         for mirror in self.mirrors.into_values() {
             mirror.tree.delete(resources);
@@ -151,7 +156,7 @@ impl Mirror {
     ) -> Result<(), Error> {
         let access = segment.mapping.access.min(self.access);
         self.tree
-            .map_segment(resources, segment.segment, &segment.mapping, access)
+            .map_segment(resources, segment.piece, &segment.mapping, access)
     }
 
     fn remove_segment<K: Kernel>(
@@ -160,6 +165,6 @@ impl Mirror {
         segment: &SegmentMapping<'_>,
     ) {
         self.tree
-            .unmap_segment(resources, segment.segment, &segment.mapping);
+            .unmap_segment(resources, segment.piece, &segment.mapping);
     }
 }

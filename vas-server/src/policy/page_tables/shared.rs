@@ -86,7 +86,7 @@ impl<K: Kernel> PageTables<K> for Shared {
         segment: &SegmentMapping<'_>,
     ) -> Result<(), Error> {
         let SegmentMapping {
-            segment: key,
+            piece,
             ref mapping,
             own_tables,
         } = *segment;
@@ -94,7 +94,7 @@ impl<K: Kernel> PageTables<K> for Shared {
             Some(tables) => (tables, mapping.access),
             None => {
                 self.master
-                    .map_segment(resources, key, mapping, mapping.access)?;
+                    .map_segment(resources, piece, mapping, mapping.access)?;
                 // Other segments may lie in the same slot: the pages say what may be written.
                 (&self.master, Access::ReadWrite)
             }
@@ -121,8 +121,7 @@ impl<K: Kernel> PageTables<K> for Shared {
     fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping<'_>) {
         let mapping = &segment.mapping;
         if segment.own_tables.is_none() {
-            self.master
-                .unmap_segment(resources, segment.segment, mapping);
+            self.master.unmap_segment(resources, segment.piece, mapping);
         }
         for slot in mapping.slots() {
             if self.master.pdpts(mapping).all(|(used, _)| used != slot) {
@@ -149,9 +148,12 @@ impl<K: Kernel> PageTables<K> for Shared {
         let Some(tables) = segment.own_tables else {
             return attached
                 .tree
-                .map_segment(resources, segment.segment, mapping, access);
+                .map_segment(resources, segment.piece, mapping, access);
         };
-        let pdpts: Vec<(u64, Slot)> = tables.pdpts(mapping).collect();
+        let pdpts: Vec<(u64, Slot)> = tables
+            .pdpts(mapping)
+            .filter(|(slot, _)| !attached.entries.contains_key(slot))
+            .collect();
         let entered = attached.enter(resources, &pdpts, access);
         if entered.is_err() {
             self.remove_local_segment(resources, attachment, segment);
@@ -176,8 +178,14 @@ impl<K: Kernel> PageTables<K> for Shared {
         } else {
             attached
                 .tree
-                .unmap_segment(resources, segment.segment, mapping);
+                .unmap_segment(resources, segment.piece, mapping);
         }
+    }
+
+    fn tables(&self) -> u32 {
+        let roots = self.attached.values();
+        let attached: u32 = roots.map(|attached| attached.tree.tables()).sum();
+        self.master.tables() + attached
     }
 
     fn delete(self: Box<Self>, resources: &mut Resources<K>) {

@@ -9,8 +9,7 @@ use alloc::vec::Vec;
 use protocol::address_map::SLOT_BYTES;
 use protocol::{Access, Error, PageSize};
 
-use super::Mapping;
-use crate::arena::Key;
+use super::{Mapping, Piece};
 use crate::kernel::{Kernel, Slot, TableLevel};
 use crate::resources::{Resources, Root, Table};
 use crate::slots::SlotRange;
@@ -31,7 +30,7 @@ pub struct Tree {
     /// By level and first address.
     tables: BTreeMap<(TableLevel, u64), Counted>,
     /// Copies of the frame caps of segments, mapped here.
-    segments: BTreeMap<Key, SlotRange>,
+    segments: BTreeMap<Piece, SlotRange>,
     /// Copies of other frame caps that stay mapped as long as the tree is there.
     others: Vec<SlotRange>,
 }
@@ -50,16 +49,17 @@ impl Tree {
         })
     }
 
-    /// Makes one that maps some frames for good.
+    /// Makes one that maps a piece of a segment.
     ///
     /// # Errors
-    /// As [`new`](Self::new) and [`map`](Self::map).
+    /// As [`new`](Self::new) and [`map_segment`](Self::map_segment).
     pub fn mapping<K: Kernel>(
         resources: &mut Resources<K>,
+        piece: Piece,
         mapping: &Mapping,
     ) -> Result<Self, Error> {
         let mut tree = Tree::new(resources)?;
-        match tree.map(resources, mapping) {
+        match tree.map_segment(resources, piece, mapping, mapping.access) {
             Ok(()) => Ok(tree),
             Err(error) => {
                 tree.delete(resources);
@@ -73,6 +73,11 @@ impl Tree {
         self.root.slot()
     }
 
+    /// How many tables there are, with the root.
+    pub fn tables(&self) -> u32 {
+        1 + self.tables.len() as u32
+    }
+
     /// Of the root-table slots that a mapping lies in, those in use, with the caps of the
     /// PDPTs in them.
     pub fn pdpts(&self, mapping: &Mapping) -> impl Iterator<Item = (u64, Slot)> {
@@ -84,30 +89,30 @@ impl Tree {
             .map(|(&(_, address), counted)| (address / SLOT_BYTES, counted.table.slot()))
     }
 
-    /// Maps the frames of a segment, by copies of their caps.
+    /// Maps the frames of a piece of a segment, by copies of their caps.
     ///
     /// # Errors
     /// No memory or slots, or the kernel refused.
     pub fn map_segment<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
-        segment: Key,
+        piece: Piece,
         mapping: &Mapping,
         access: Access,
     ) -> Result<(), Error> {
         let copies = self.map_copies(resources, mapping, access)?;
-        self.segments.insert(segment, copies);
+        self.segments.insert(piece, copies);
         Ok(())
     }
 
-    /// Unmaps a segment that was mapped, if it was.
+    /// Unmaps a piece of a segment that was mapped, if it was.
     pub fn unmap_segment<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
-        segment: Key,
+        piece: Piece,
         mapping: &Mapping,
     ) {
-        if let Some(copies) = self.segments.remove(&segment) {
+        if let Some(copies) = self.segments.remove(&piece) {
             resources.delete_slots(copies);
             self.leave_tables(resources, tables_of(mapping));
         }

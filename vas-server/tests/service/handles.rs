@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use protocol::message::{Command, Described, Granted, SegGranted};
+use protocol::{Error, Kind, PageSize, Rights};
+
+use crate::support::*;
+
+#[test]
+fn a_restricted_handle_allows_what_was_asked_for_and_no_more() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let other = world.process(2, &[]);
+    let vas = world.try_vas(&process, "data", CLOSED).unwrap();
+    let rights = Rights::READ | Rights::ATTACH;
+    let weaker = world.restrict(&process, vas, rights).unwrap();
+    let badge = world.fake().badge(weaker).unwrap().handle();
+    assert_eq!((badge.kind, badge.rights), (Kind::Vas, rights));
+
+    // It works for whoever has it.
+    world.attach(&other, weaker, READ_ONLY).unwrap();
+    let denied = |needs| Error::PermissionDenied { needs };
+    let writing = world.attach(&other, weaker, READ_WRITE).map(|_| ());
+    assert_eq!(writing, Err(denied(READ_WRITE.needs())));
+    assert_eq!(
+        world.delete_vas(&other, weaker),
+        Err(denied(Rights::CONTROL))
+    );
+}
+
+#[test]
+fn a_handle_is_restricted_only_with_the_right_to_and_never_to_more() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let segment = world.segment(&process, "heap", BASE, 1);
+    let passing = Rights::READ | Rights::GRANT;
+    let weaker = world.restrict(&process, segment, passing).unwrap();
+    let denied = |needs| Err(Error::PermissionDenied { needs });
+    assert_eq!(
+        world.restrict(&process, weaker, Rights::READ | Rights::WRITE),
+        denied(Rights::READ | Rights::WRITE | Rights::GRANT)
+    );
+    let last = world.restrict(&process, weaker, Rights::READ).unwrap();
+    assert_eq!(
+        world.restrict(&process, last, Rights::READ),
+        denied(passing)
+    );
+}
+
+#[test]
+fn a_handle_tells_what_it_is() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let vas = world.vas(&process, "data");
+    let segment = world.segment(&process, "heap", BASE, 5);
+    let rights = Rights::empty();
+    let nothing = world.restrict(&process, segment, rights).unwrap();
+    let granted = Granted {
+        rights: Rights::all(),
+    };
+    assert_eq!(world.describe(&process, vas), Ok(Described::Vas(granted)));
+    let granted = SegGranted {
+        rights,
+        base: BASE,
+        size: 4 * KIB,
+        page_size: PageSize::Small,
+    };
+    assert_eq!(
+        world.describe(&process, nothing),
+        Ok(Described::Segment(granted))
+    );
+    world.free(&process, segment).unwrap();
+    for handle in [segment, nothing] {
+        assert_eq!(
+            world.describe(&process, handle),
+            Err(Error::StaleHandle { position: 0 })
+        );
+    }
+}
+
+#[test]
+fn revoking_takes_restricted_handles_too() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let vas = world.vas(&process, "data");
+    let before = world.statistics();
+    let weaker = world.restrict(&process, vas, Rights::READ).unwrap();
+    let same = world.restrict(&process, vas, Rights::READ).unwrap();
+    world
+        .control_vas(&process, vas, Command::RevokeHandles)
+        .unwrap();
+    for cap in [vas, weaker, same] {
+        assert!(!world.fake().exists(cap));
+    }
+    // Neither takes anything any longer.
+    world.find_vas(&process, "data").unwrap();
+    assert_eq!(world.statistics(), before);
+}
+
+#[test]
+fn a_session_is_no_handle_to_restrict_or_to_describe() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let wrong = Error::WrongKind {
+        position: 0,
+        expected: Kind::Vas,
+        found: Kind::Session,
+    };
+    let cap = process.cap;
+    assert_eq!(
+        world.restrict(&process, cap, Rights::empty()),
+        Err(wrong.clone())
+    );
+    assert_eq!(world.describe(&process, cap), Err(wrong));
+}
