@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use protocol::{Access, Error, Mode, PageSize, Rights};
+use protocol::{Access, Command, Error, Lifetime, Mode, PageSize, Rights};
 use vas_server::fake::Held;
 
 use crate::support::*;
@@ -26,8 +26,34 @@ enum Step {
     SegAttach(usize, usize, usize, Access),
     SegDetach(usize, usize, usize),
     SegFree(usize, usize),
+    VasClone(usize, usize, usize, Access),
+    VasCtl(usize, usize, Change),
+    SegCtl(usize, usize, Change),
+    SegGrow(usize, usize, u64),
+    /// A handle of a VAS with some of its rights.
+    Restrict(usize, usize, u8),
     /// The process ends and another begins in its place.
     Restart(usize),
+}
+
+/// What is changed of an object.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Mode(u16),
+    Lifetime(Lifetime),
+    RevokeHandles,
+    Evict,
+}
+
+impl Change {
+    fn command(self) -> Command {
+        match self {
+            Change::Mode(mode) => Command::Mode(Mode(mode)),
+            Change::Lifetime(lifetime) => Command::Lifetime(lifetime),
+            Change::RevokeHandles => Command::RevokeHandles,
+            Change::Evict => Command::Evict,
+        }
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,6 +62,16 @@ fn step() -> impl Strategy<Value = Step> {
     let mode = || prop_oneof![Just(0o600u16), Just(0o644), Just(0o660), Just(0o666)];
     let access = || prop_oneof![Just(READ_ONLY), Just(READ_WRITE)];
     let choice = || 0..8usize;
+    let change = || {
+        prop_oneof![
+            mode().prop_map(Change::Mode),
+            Just(Change::Lifetime(Lifetime::Persistent)),
+            Just(Change::Lifetime(Lifetime::Creator)),
+            Just(Change::Lifetime(Lifetime::LastAttacher)),
+            Just(Change::RevokeHandles),
+            Just(Change::Evict),
+        ]
+    };
     let page_size = prop_oneof![3 => Just(PageSize::Small), 1 => Just(PageSize::Large)];
     prop_oneof![
         3 => (process(), name(), mode()).prop_map(|(p, n, m)| Step::VasCreate(p, n, m)),
@@ -50,6 +86,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(p, v, s, a)| Step::SegAttach(p, v, s, a)),
         2 => (process(), choice(), choice()).prop_map(|(p, v, s)| Step::SegDetach(p, v, s)),
         1 => (process(), choice()).prop_map(|(p, s)| Step::SegFree(p, s)),
+        1 => (process(), choice(), name(), access())
+            .prop_map(|(p, v, n, a)| Step::VasClone(p, v, n, a)),
+        2 => (process(), choice(), change()).prop_map(|(p, v, c)| Step::VasCtl(p, v, c)),
+        2 => (process(), choice(), change()).prop_map(|(p, s, c)| Step::SegCtl(p, s, c)),
+        2 => (process(), choice(), 1..9u64).prop_map(|(p, s, pages)| Step::SegGrow(p, s, pages)),
+        1 => (process(), choice(), 0..32u8).prop_map(|(p, v, r)| Step::Restrict(p, v, r)),
         1 => process().prop_map(Step::Restart),
     ]
 }
@@ -68,6 +110,9 @@ struct Vas {
     name: &'static str,
     owner: usize,
     mode: u16,
+    lifetime: Lifetime,
+    /// The process that made it, while that lasts.
+    creator: Option<usize>,
     segments: BTreeMap<usize, Access>,
 }
 
@@ -76,6 +121,8 @@ struct Segment {
     name: &'static str,
     owner: usize,
     mode: u16,
+    lifetime: Lifetime,
+    creator: Option<usize>,
     base: u64,
     size: u64,
     page_size: PageSize,
@@ -219,6 +266,37 @@ impl Model {
                 };
                 self.seg_free(process, handle)
             }
+            Step::VasClone(process, vas, name, access) => {
+                let Some(handle) = self.vas_handle(process, vas) else {
+                    return;
+                };
+                self.vas_clone(process, handle, NAMES[name], access)
+            }
+            Step::VasCtl(process, vas, change) => {
+                let Some(handle) = self.vas_handle(process, vas) else {
+                    return;
+                };
+                self.vas_ctl(process, handle, change)
+            }
+            Step::SegCtl(process, segment, change) => {
+                let Some(handle) = self.segment_handle(process, segment) else {
+                    return;
+                };
+                self.seg_ctl(process, handle, change)
+            }
+            Step::SegGrow(process, segment, pages) => {
+                let Some(handle) = self.segment_handle(process, segment) else {
+                    return;
+                };
+                return self.seg_grow(process, handle, pages);
+            }
+            Step::Restrict(process, vas, rights) => {
+                let Some(handle) = self.vas_handle(process, vas) else {
+                    return;
+                };
+                let rights = Rights::from_bits_truncate(rights);
+                self.restrict(process, handle, rights)
+            }
             Step::Restart(process) => return self.restart(process),
         };
         match answer {
@@ -245,6 +323,8 @@ impl Model {
                 name,
                 owner: process,
                 mode,
+                lifetime: Lifetime::Persistent,
+                creator: Some(process),
                 segments: BTreeMap::new(),
             };
             self.vases.insert(object, vas);
@@ -304,6 +384,7 @@ impl Model {
             let attached = self.attachments.remove(key).unwrap();
             self.world.detach(&caller, attached).unwrap();
             assert!(!self.world.fake().exists(attached.root));
+            self.vas_left(key.1);
         }
         let foreign = self.attachments.iter().find(|(key, _)| key.0 != process);
         if let Some((_, &attached)) = foreign {
@@ -326,7 +407,7 @@ impl Model {
         let caller = self.processes[process].clone();
         let answer = self.world.delete_vas(&caller, handle.cap);
         if answer.is_ok() {
-            self.vases.remove(&handle.object);
+            self.vas_dies(handle.object);
         }
         (expected, answer)
     }
@@ -362,6 +443,8 @@ impl Model {
                 name,
                 owner: process,
                 mode,
+                lifetime: Lifetime::Persistent,
+                creator: Some(process),
                 base,
                 size,
                 page_size,
@@ -483,6 +566,7 @@ impl Model {
         if answer.is_ok() {
             let vas = self.vases.get_mut(&vas.object).unwrap();
             vas.segments.remove(&segment.object);
+            self.segment_left(segment.object);
         }
         (expected, answer)
     }
@@ -512,10 +596,240 @@ impl Model {
         for cap in ended.memory {
             self.world.fake().revoke_and_drop(cap);
         }
+        let attached: BTreeSet<usize> = self
+            .attachments
+            .keys()
+            .filter(|key| key.0 == process)
+            .map(|key| key.1)
+            .collect();
         self.attachments.retain(|key, _| key.0 != process);
+        for vas in attached {
+            self.vas_left(vas);
+        }
+        let dying = |lifetime, creator| lifetime == Lifetime::Creator && creator == Some(process);
+        let vases = self.vases.iter();
+        let vases: Vec<usize> = vases
+            .filter(|(_, vas)| dying(vas.lifetime, vas.creator))
+            .map(|(&object, _)| object)
+            .collect();
+        for vas in vases {
+            self.vas_dies(vas);
+        }
+        let segments = self.segments.iter();
+        let segments: Vec<usize> = segments
+            .filter(|(_, segment)| dying(segment.lifetime, segment.creator))
+            .map(|(&object, _)| object)
+            .collect();
+        for segment in segments {
+            self.segment_dies(segment);
+        }
+        for vas in self.vases.values_mut() {
+            vas.creator = vas.creator.filter(|&creator| creator != process);
+        }
+        for segment in self.segments.values_mut() {
+            segment.creator = segment.creator.filter(|&creator| creator != process);
+        }
         self.vas_handles[process].clear();
         self.segment_handles[process].clear();
         self.processes[process] = begin(&mut self.world, process);
+    }
+
+    fn vas_clone(
+        &mut self,
+        process: usize,
+        handle: Handle,
+        name: &'static str,
+        access: Access,
+    ) -> Outcome {
+        let taken = self.vases.values().any(|vas| vas.name == name);
+        let expected = if !self.vases.contains_key(&handle.object) {
+            Err(stale(0))
+        } else if !handle.rights.contains(access.needs()) {
+            Err(denied(access.needs()))
+        } else if taken {
+            Err(Error::NameExists)
+        } else {
+            Ok(())
+        };
+        let caller = self.processes[process].clone();
+        let answer = self
+            .world
+            .clone_vas(&caller, handle.cap, name, OPEN, access);
+        let answer = answer.map(|cap| {
+            let object = self.fresh();
+            let segments = self.vases[&handle.object].segments.iter();
+            let vas = Vas {
+                made: cap,
+                name,
+                owner: process,
+                mode: OPEN.0,
+                lifetime: Lifetime::Persistent,
+                creator: Some(process),
+                segments: segments
+                    .map(|(&segment, &most)| (segment, most.min(access)))
+                    .collect(),
+            };
+            self.vases.insert(object, vas);
+            let rights = Rights::all();
+            self.vas_handles[process].push(Handle {
+                cap,
+                object,
+                rights,
+            });
+        });
+        (expected, answer)
+    }
+
+    fn vas_ctl(&mut self, process: usize, handle: Handle, change: Change) -> Outcome {
+        let Handle { cap, object, .. } = handle;
+        let creator = self.vases.get(&object).map(|vas| vas.creator);
+        let expected = expect_ctl(creator, handle, change);
+        let caller = self.processes[process].clone();
+        let answer = self.world.control_vas(&caller, cap, change.command());
+        if let (Ok(()), Some(vas)) = (&answer, self.vases.get_mut(&object)) {
+            match change {
+                Change::Mode(mode) => vas.mode = mode,
+                Change::Lifetime(lifetime) => vas.lifetime = lifetime,
+                Change::RevokeHandles => {
+                    for handles in &mut self.vas_handles {
+                        handles.retain(|handle| handle.object != object);
+                    }
+                }
+                Change::Evict => {
+                    let used = self.attached_to(object) > 0;
+                    self.attachments.retain(|key, _| key.1 != object);
+                    if used {
+                        self.vas_left(object);
+                    }
+                }
+            }
+        }
+        (expected, answer)
+    }
+
+    fn seg_ctl(&mut self, process: usize, handle: Handle, change: Change) -> Outcome {
+        let Handle { cap, object, .. } = handle;
+        let creator = self.segments.get(&object).map(|segment| segment.creator);
+        let expected = expect_ctl(creator, handle, change);
+        let caller = self.processes[process].clone();
+        let answer = self.world.control_segment(&caller, cap, change.command());
+        if let (Ok(()), Some(segment)) = (&answer, self.segments.get_mut(&object)) {
+            match change {
+                Change::Mode(mode) => segment.mode = mode,
+                Change::Lifetime(lifetime) => segment.lifetime = lifetime,
+                Change::RevokeHandles => {
+                    for handles in &mut self.segment_handles {
+                        handles.retain(|handle| handle.object != object);
+                    }
+                }
+                Change::Evict => {
+                    let used = self.vases_of(object) > 0;
+                    for vas in self.vases.values_mut() {
+                        vas.segments.remove(&object);
+                    }
+                    if used {
+                        self.segment_left(object);
+                    }
+                }
+            }
+        }
+        (expected, answer)
+    }
+
+    fn seg_grow(&mut self, process: usize, handle: Handle, pages: u64) {
+        let Handle { cap, object, .. } = handle;
+        let caller = self.processes[process].clone();
+        let before = self.world.statistics();
+        let Some(segment) = self.segments.get(&object) else {
+            let answer = self.world.grow(&caller, cap, pages);
+            assert_eq!(answer, Err(stale(0)));
+            return;
+        };
+        let size = pages * segment.page_size.bytes();
+        let (base, end) = (segment.base, segment.base + size);
+        let neighbours = self
+            .vases
+            .values()
+            .filter(|vas| vas.segments.contains_key(&object))
+            .flat_map(|vas| vas.segments.keys())
+            .filter(|&&other| other != object);
+        let in_the_way = neighbours
+            .map(|other| &self.segments[other])
+            .any(|other| other.base < end && base < other.base + other.size);
+        let old = segment.size;
+        match self.world.grow(&caller, cap, size) {
+            Ok(new) => {
+                assert!(handle.rights.contains(Rights::WRITE));
+                assert!(size <= old || !in_the_way);
+                assert_eq!(new, old.max(size));
+                if let Some(segment) = self.segments.get_mut(&object) {
+                    segment.size = new;
+                }
+            }
+            Err(error) => {
+                match error {
+                    Error::PermissionDenied { needs } => {
+                        assert_eq!(needs, Rights::WRITE);
+                        assert!(!handle.rights.contains(needs));
+                    }
+                    Error::Overlap { .. } => assert!(in_the_way),
+                    Error::OutOfMemory | Error::OutOfSlots => assert!(size > old),
+                    error => panic!("{error}"),
+                }
+                assert_eq!(self.world.statistics(), before);
+            }
+        }
+    }
+
+    fn restrict(&mut self, process: usize, handle: Handle, rights: Rights) -> Outcome {
+        let needs = rights | Rights::GRANT;
+        let expected = if !self.vases.contains_key(&handle.object) {
+            Err(stale(0))
+        } else if !handle.rights.contains(needs) {
+            Err(denied(needs))
+        } else {
+            Ok(())
+        };
+        let caller = self.processes[process].clone();
+        let answer = self.world.restrict(&caller, handle.cap, rights);
+        let answer = answer.map(|cap| {
+            self.vas_handles[process].push(Handle {
+                cap,
+                rights,
+                ..handle
+            });
+        });
+        (expected, answer)
+    }
+
+    /// An attachment of a VAS has ended.
+    fn vas_left(&mut self, object: usize) {
+        if self.attached_to(object) == 0 && self.vases[&object].lifetime == Lifetime::LastAttacher {
+            self.vas_dies(object);
+        }
+    }
+
+    fn vas_dies(&mut self, object: usize) {
+        self.attachments.retain(|key, _| key.1 != object);
+        let vas = self.vases.remove(&object).unwrap();
+        for segment in vas.segments.into_keys() {
+            self.segment_left(segment);
+        }
+    }
+
+    /// A VAS has a segment no longer.
+    fn segment_left(&mut self, object: usize) {
+        let lifetime = self.segments[&object].lifetime;
+        if self.vases_of(object) == 0 && lifetime == Lifetime::LastAttacher {
+            self.segment_dies(object);
+        }
+    }
+
+    fn segment_dies(&mut self, object: usize) {
+        for vas in self.vases.values_mut() {
+            vas.segments.remove(&object);
+        }
+        self.segments.remove(&object);
     }
 
     /// Every root maps exactly what the model says, and the same frames.
@@ -555,18 +869,40 @@ impl Model {
         }
     }
 
-    /// Everything is deleted, with the handles of the creators.
+    /// Everything is deleted, with the handles of the creators or those that owners find.
     fn clear(&mut self) {
         for process in 0..PROCESSES {
             self.restart(process);
         }
         let process = self.processes[0].clone();
-        for vas in std::mem::take(&mut self.vases).into_values() {
-            self.world.delete_vas(&process, vas.made).unwrap();
+        while let Some((&object, vas)) = self.vases.first_key_value() {
+            let mut handle = vas.made;
+            if !self.world.fake().exists(handle) {
+                let owner = self.processes[vas.owner].clone();
+                handle = self.world.find_vas(&owner, vas.name).unwrap().1;
+            }
+            self.world.delete_vas(&process, handle).unwrap();
+            self.vas_dies(object);
         }
-        for segment in std::mem::take(&mut self.segments).into_values() {
-            self.world.free(&process, segment.made).unwrap();
+        while let Some((&object, segment)) = self.segments.first_key_value() {
+            let mut handle = segment.made;
+            if !self.world.fake().exists(handle) {
+                let owner = self.processes[segment.owner].clone();
+                handle = self.world.find_segment(&owner, segment.name).unwrap().1;
+            }
+            self.world.free(&process, handle).unwrap();
+            self.segment_dies(object);
         }
+    }
+}
+
+/// The answer to a change of an object with this creator, if it exists.
+fn expect_ctl(creator: Option<Option<usize>>, handle: Handle, change: Change) -> Result<(), Error> {
+    match (creator, change) {
+        (None, _) => Err(stale(0)),
+        _ if !handle.rights.contains(Rights::CONTROL) => Err(denied(Rights::CONTROL)),
+        (Some(None), Change::Lifetime(Lifetime::Creator)) => Err(Error::CreatorEnded),
+        _ => Ok(()),
     }
 }
 
