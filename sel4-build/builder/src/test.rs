@@ -23,7 +23,7 @@ const WHOLE: &[&str] = &["demo"];
 /// Compiling is silent here, as Cargo tells its progress elsewhere.
 const HOST_LIMITS: Limits = Limits {
     silence: Duration::from_secs(10 * 60),
-    total: Duration::from_secs(20 * 60),
+    total: Duration::from_secs(40 * 60),
 };
 
 /// What became of all tests.

@@ -219,18 +219,22 @@ fn a_kernel_that_differs_is_noticed() {
 
 // What each measure of the patches is for.
 
-/// The model's shortest way to break the rule without a measure, replayed: the kernel without
-/// it differs from the model with all of them, and the complete kernel does not.
-fn is_needed(measure: Measure) {
+/// The model's shortest way to break the rule without a measure.
+fn attack(measure: Measure) -> (Scope, Vec<Operation>) {
     let Some((_, scope, way)) = counterexample(measure, true) else {
         panic!("{measure:?}: no operation shows that it is missing");
     };
+    (scope, way)
+}
+
+/// Replayed, it makes the kernel without the measure differ from the model that has it.
+fn is_needed(measure: Measure) {
+    let (scope, way) = attack(measure);
     println!("{measure:?}: {way:#?}");
     let mut script = Script::new(Kernel::EXTENDED);
     script.add(&scope.start(), &way);
-    let mut patches = Series::Extended.patches().unwrap();
-    plays_as_the_model(&script, Series::Extended);
 
+    let mut patches = Series::Extended.patches().unwrap();
     let name = format!("{measure:?}").to_kebab_case();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/measures/{name}.patch"));
     let text = std::fs::read_to_string(file).unwrap();
@@ -240,6 +244,16 @@ fn is_needed(measure: Measure) {
         output.contains("differs: "),
         "{measure:?} is missing, and nothing shows it\n{output}"
     );
+}
+
+#[test]
+fn the_complete_kernel_withstands_all_these_attacks() {
+    let mut script = Script::new(Kernel::EXTENDED);
+    for &measure in SHOWN {
+        let (scope, way) = attack(measure);
+        script.add(&scope.start(), &way);
+    }
+    plays_as_the_model(&script, Series::Extended);
 }
 
 macro_rules! needed {
