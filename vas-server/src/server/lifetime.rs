@@ -65,6 +65,10 @@ impl<K: Kernel> Server<K> {
         let Some(segment) = self.segments.get_mut(key) else {
             return;
         };
+        // Looking through all there is takes long.
+        if segment.vases == 0 {
+            return;
+        }
         let local =
             |attachment: &Attachment| attachment.segments.iter().any(|&(other, _)| other == key);
         let attachments: Vec<Key> = keys_where(&self.attachments, local);
