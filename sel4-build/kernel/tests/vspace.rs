@@ -11,25 +11,11 @@ use kernel::source::{Patch, Series};
 use kernel::{Config, build_patched};
 use root_task::{LIMIT, run};
 use spaces::random::random;
-use spaces::scope::{Scope, counterexample};
+use spaces::scope::{ALL, Scope, counterexample};
 use spaces::script::Script;
 use spaces::world::Operation::{self, *};
 use spaces::world::Twin::Original;
 use spaces::world::{HUGE, Kernel, LARGE, Measure, Slot};
-
-/// Everything but the page of 1 GiB, which takes long to clear.
-const ALL: Scope = Scope {
-    roots: 3,
-    clients: 2,
-    pdpts: 2,
-    copies: 3,
-    places: 2,
-    directory: true,
-    table: true,
-    frames: &[0, 1, LARGE],
-    twins: true,
-    read_only: true,
-};
 
 /// Runs a script on a kernel with these patches, and gives what the root task printed.
 fn play(script: &Script, patches: &[Patch]) -> String {

@@ -133,6 +133,20 @@ const LEAST: Scope = Scope {
     read_only: false,
 };
 
+/// Everything but the page of 1 GiB, which takes long to clear: what random sequences use.
+pub const ALL: Scope = Scope {
+    roots: 3,
+    clients: 2,
+    pdpts: 2,
+    copies: 3,
+    places: 2,
+    directory: true,
+    table: true,
+    frames: &[0, 1, LARGE],
+    twins: true,
+    read_only: true,
+};
+
 /// What is looked at in every order. Two frames and two PDPTs with all levels below; three
 /// roots, for ASIDs that move on; two addresses and rights; copies of all that has copies.
 pub const SCOPES: [(&str, Scope); 5] = [
