@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::address_map::{GLOBAL, SLOT_BYTES};
+use protocol::address_map::{GLOBAL, GLOBAL_SLOTS, SLOT_BYTES};
 use protocol::message::{
     Principal, Request, SegAlloc, SegAttach, SegGranted, SegGrow, SessionCreate, VasAttach,
     VasCreate, VasSetRoot,
@@ -112,9 +112,19 @@ fn name(number: usize) -> Name {
     Name::new(&format!("{number:032}")).unwrap()
 }
 
+/// How segments lie.
+struct Lie {
+    /// Bytes from one to the next.
+    apart: u64,
+    own_slots: bool,
+    pieces: u64,
+    /// How many fit into one VAS.
+    in_vas: usize,
+}
+
 /// As many VASes and segments as there may be, every VAS full, and attachments until
 /// something runs out. Answers what ran out.
-fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
+fn fill(server: &mut Server<Agreeable>, lie: &Lie) -> Error {
     let principal = Principal {
         user: 1,
         groups: [1; limits::GROUPS].into_iter().collect(),
@@ -133,17 +143,17 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
     .badge();
     let mode = Mode(0o600);
     for number in 0..limits::SEGMENTS {
-        let base = GLOBAL.start + number as u64 * apart % (GLOBAL.end - GLOBAL.start);
+        let base = GLOBAL.start + number as u64 * lie.apart % (GLOBAL.end - GLOBAL.start);
         let request = SegAlloc {
             name: name(number),
             base,
             size: 1,
             page_size: Some(PageSize::Small),
-            own_slots: false,
+            own_slots: lie.own_slots,
             mode,
         };
         let _: SegGranted = send(server, session, &request, &[]).unwrap();
-        for pages in 2..=limits::PIECES_PER_SEGMENT as u64 {
+        for pages in 2..=lie.pieces {
             let size = pages * 4096;
             let handles = [handle(Kind::Segment, number)];
             send(server, session, &SegGrow { size }, &handles).unwrap();
@@ -158,7 +168,7 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
             send(server, session, &VasSetRoot { name, address }, &handles).unwrap();
         }
         let access = Access::ReadWrite;
-        for segment in 0..limits::SEGMENTS_PER_VAS {
+        for segment in 0..lie.in_vas {
             let handles = [handle(Kind::Vas, number), handle(Kind::Segment, segment)];
             send(server, session, &SegAttach { access }, &handles).unwrap();
         }
@@ -173,14 +183,11 @@ fn fill(server: &mut Server<Agreeable>, apart: u64) -> Error {
     Error::LimitReached(protocol::Limit::Attachments)
 }
 
-#[test]
-fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
-    // Every segment needs page tables of its own, so that most slots stand for one.
-    const APART: u64 = SLOT_BYTES / 2 + (2 << 20);
-    const SLOTS_BITS: u8 = 16;
-    const SLOTS: u32 = 1 << SLOTS_BITS;
+/// The most heap that a server takes whose clients take all they can, and what they ran out of.
+/// Checks that it is within the bound.
+fn heap_taken(page_tables: &str, slots_bits: u8, lie: &Lie) -> (Error, Server<Agreeable>) {
     let configuration = Configuration {
-        slots: 10..10 + SLOTS,
+        slots: 10..10 + (1 << slots_bits),
         endpoint: Slot(2),
         vspace: Slot(4),
         asid_control: Slot(3),
@@ -189,17 +196,42 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
         untypeds: &[(Slot(1), 40)],
     };
     let before = TAKEN.load(Ordering::Relaxed);
-    let policies = Policies::by_name(Some("mirrored"), "small", &mut Agreeable).unwrap();
+    MOST.store(before, Ordering::Relaxed);
+    let policies = Policies::by_name(Some(page_tables), "small", &mut Agreeable).unwrap();
     let mut server = Server::start(Agreeable, policies, &configuration).unwrap();
-    let error = fill(&mut server, APART);
-    assert_eq!(error, Error::OutOfSlots);
+    let error = fill(&mut server, lie);
     assert_eq!(server.statistics().vases as usize, limits::VASES);
     assert_eq!(server.statistics().segments as usize, limits::SEGMENTS);
+    let most = MOST.load(Ordering::Relaxed) - before;
+    let bound = limits::server_heap_bytes(slots_bits) as usize;
+    assert!(most <= bound, "{most} bytes, and not at most {bound}");
+    println!("{page_tables}: {most} bytes of heap at most, of {bound}");
+    (error, server)
+}
+
+// One test, because what is counted is the heap of the whole process.
+#[test]
+fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
+    // Every segment needs page tables of its own, so that most slots stand for one.
+    let scattered = Lie {
+        apart: SLOT_BYTES / 2 + (2 << 20),
+        own_slots: false,
+        pieces: limits::PIECES_PER_SEGMENT as u64,
+        in_vas: limits::SEGMENTS_PER_VAS,
+    };
+    let (error, server) = heap_taken("mirrored", 16, &scattered);
+    assert_eq!(error, Error::OutOfSlots);
     // Fewer than one more attachment takes: copies of the frames, and tables.
     let one_more = limits::SEGMENTS_PER_VAS * (limits::PIECES_PER_SEGMENT + 3);
     assert!(server.statistics().slots_free < one_more as u64);
-    let most = MOST.load(Ordering::Relaxed) - before;
-    let bound = limits::server_heap_bytes(SLOTS_BITS) as usize;
-    assert!(most <= bound, "{most} bytes, and not at most {bound}");
-    println!("{most} bytes of heap at most, of {bound}");
+
+    // No VAS takes a slot for any of its segments.
+    let in_own_slots = Lie {
+        apart: SLOT_BYTES,
+        own_slots: true,
+        pieces: 1,
+        in_vas: GLOBAL_SLOTS.count(),
+    };
+    let (error, _) = heap_taken("shared", 15, &in_own_slots);
+    assert_eq!(error, Error::OutOfSlots);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use protocol::limits::COPY_BYTES;
-use protocol::{Access, Error, Kind, Rights};
+use protocol::{Error, Kind, Rights};
 use vas_server::fake::{Fault, Held};
 
 use crate::support::*;
@@ -66,28 +66,33 @@ fn what_becomes_of_a_vas_does_not_matter_to_its_clone() {
 }
 
 #[test]
-fn a_clone_gives_no_more_access_than_its_maker_had() {
+fn who_may_only_read_a_vas_cannot_clone_it() {
     let (mut world, process, vas, _) = scene();
-    world
-        .control_vas(
-            &process,
-            vas,
-            protocol::message::Command::Mode(protocol::Mode(0o604)),
-        )
-        .unwrap();
+    let command = protocol::message::Command::Mode(protocol::Mode(0o604));
+    world.control_vas(&process, vas, command).unwrap();
     let reader = world.process(2, &[]);
     let (_, found) = world.find_vas(&reader, "data").unwrap();
-    let denied = Error::PermissionDenied {
-        needs: Access::ReadWrite.needs(),
-    };
+    let needs = READ_ONLY.needs() | Rights::GRANT;
     assert_eq!(
-        world.clone_vas(&reader, found, "clone", OPEN, READ_WRITE),
-        Err(denied)
+        world.clone_vas(&reader, found, "clone", OPEN, READ_ONLY),
+        Err(Error::PermissionDenied { needs })
+    );
+}
+
+#[test]
+fn a_clone_gives_no_more_access_than_its_maker_had() {
+    let (mut world, process, vas, _) = scene();
+    let rights = READ_ONLY.needs() | Rights::GRANT;
+    let weaker = world.restrict(&process, vas, rights).unwrap();
+    let needs = READ_WRITE.needs() | Rights::GRANT;
+    assert_eq!(
+        world.clone_vas(&process, weaker, "clone", OPEN, READ_WRITE),
+        Err(Error::PermissionDenied { needs })
     );
     let clone = world
-        .clone_vas(&reader, found, "clone", OPEN, READ_ONLY)
+        .clone_vas(&process, weaker, "clone", OPEN, READ_ONLY)
         .unwrap();
-    let attached = world.attach(&reader, clone, READ_WRITE).unwrap();
+    let attached = world.attach(&process, clone, READ_WRITE).unwrap();
     assert_eq!(world.fake().load(attached.root, BASE), Ok(0));
     let fault = Err(Fault::ReadOnly);
     assert_eq!(world.fake().store(attached.root, BASE, 1), fault);

@@ -644,8 +644,8 @@ impl Model {
         let taken = self.vases.values().any(|vas| vas.name == name);
         let expected = if !self.vases.contains_key(&handle.object) {
             Err(stale(0))
-        } else if !handle.rights.contains(access.needs()) {
-            Err(denied(access.needs()))
+        } else if !handle.rights.contains(access.needs() | Rights::GRANT) {
+            Err(denied(access.needs() | Rights::GRANT))
         } else if taken {
             Err(Error::NameExists)
         } else {

@@ -111,7 +111,7 @@ const TABLE: &[Row] = &[
     }),
     (
         "vas_clone to read",
-        &[(Of::Vas, READING)],
+        &[(Of::Vas, READING.union(Rights::GRANT))],
         |scene, handles| {
             let (name, mode, access) = (name("clone"), OPEN, READ_ONLY);
             ask(scene, &VasClone { name, mode, access }, handles)
@@ -119,7 +119,7 @@ const TABLE: &[Row] = &[
     ),
     (
         "vas_clone to write",
-        &[(Of::Vas, WRITING)],
+        &[(Of::Vas, WRITING.union(Rights::GRANT))],
         |scene, handles| {
             let (name, mode, access) = (name("clone"), OPEN, READ_WRITE);
             ask(scene, &VasClone { name, mode, access }, handles)

@@ -19,7 +19,7 @@ use protocol::message::PrivateForm;
 use protocol::{Access, Error};
 
 use super::tree::Tree;
-use super::{PageTables, PageTablesPolicy, Private, SegmentMapping};
+use super::{Mapping, PageTables, PageTablesPolicy, Private, SegmentMapping};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::resources::Resources;
@@ -31,7 +31,6 @@ pub fn policy<K: Kernel + 'static>() -> PageTablesPolicy<K> {
         make: |resources| {
             Ok(Box::new(Shared {
                 master: Tree::new(resources)?,
-                slots: BTreeMap::new(),
                 attached: BTreeMap::new(),
             }))
         },
@@ -42,8 +41,6 @@ pub fn policy<K: Kernel + 'static>() -> PageTablesPolicy<K> {
 
 struct Shared {
     master: Tree,
-    /// What each root has, by root-table slot: the PDPT, and the most it may be used for.
-    slots: BTreeMap<u64, (Slot, Access)>,
     attached: BTreeMap<Key, Attached>,
 }
 
@@ -54,14 +51,14 @@ impl<K: Kernel> PageTables<K> for Shared {
         attachment: Key,
         access: Access,
         private: Private<'_>,
-        _segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
+        segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error> {
         let mut attached = Attached {
             tree: Tree::new(resources)?,
             access,
             entries: BTreeMap::new(),
         };
-        match attached.fill(resources, private, &self.slots) {
+        match attached.fill(resources, private, &self.master, segments) {
             Ok(()) => {
                 let root = attached.tree.root();
                 self.attached.insert(attachment, attached);
@@ -90,28 +87,20 @@ impl<K: Kernel> PageTables<K> for Shared {
             ref mapping,
             own_tables,
         } = *segment;
-        let (tables, access) = match own_tables {
-            Some(tables) => (tables, mapping.access),
+        let entered = match own_tables {
+            Some(tables) => self.enter(resources, tables.pdpts(mapping), mapping.access),
             None => {
+                let before: Vec<u64> = slots_in_use(&self.master, mapping).collect();
                 self.master
                     .map_segment(resources, piece, mapping, mapping.access)?;
-                // Other segments may lie in the same slot: the pages say what may be written.
-                (&self.master, Access::ReadWrite)
+                let new: Vec<(u64, Slot)> = self
+                    .master
+                    .pdpts(mapping)
+                    .filter(|(slot, _)| !before.contains(slot))
+                    .collect();
+                self.enter(resources, new.into_iter(), OF_MASTER)
             }
         };
-        let new: Vec<(u64, Slot)> = tables
-            .pdpts(mapping)
-            .filter(|(slot, _)| !self.slots.contains_key(slot))
-            .collect();
-        // Within slots in use, nothing is done for each attachment.
-        let entered = new.iter().try_for_each(|&(slot, pdpt)| {
-            self.attached.values_mut().try_for_each(|attached| {
-                let access = access.min(attached.access);
-                attached.enter_one(resources, slot, pdpt, access)
-            })
-        });
-        self.slots
-            .extend(new.into_iter().map(|(slot, pdpt)| (slot, (pdpt, access))));
         if entered.is_err() {
             self.remove_segment(resources, segment);
         }
@@ -124,8 +113,7 @@ impl<K: Kernel> PageTables<K> for Shared {
             self.master.unmap_segment(resources, segment.piece, mapping);
         }
         for slot in mapping.slots() {
-            if self.master.pdpts(mapping).all(|(used, _)| used != slot) {
-                self.slots.remove(&slot);
+            if slots_in_use(&self.master, mapping).all(|used| used != slot) {
                 for attached in self.attached.values_mut() {
                     attached.leave(resources, slot);
                 }
@@ -150,11 +138,7 @@ impl<K: Kernel> PageTables<K> for Shared {
                 .tree
                 .map_segment(resources, segment.piece, mapping, access);
         };
-        let pdpts: Vec<(u64, Slot)> = tables
-            .pdpts(mapping)
-            .filter(|(slot, _)| !attached.entries.contains_key(slot))
-            .collect();
-        let entered = attached.enter(resources, &pdpts, access);
+        let entered = attached.enter(resources, tables.pdpts(mapping), access);
         if entered.is_err() {
             self.remove_local_segment(resources, attachment, segment);
         }
@@ -196,6 +180,33 @@ impl<K: Kernel> PageTables<K> for Shared {
     }
 }
 
+/// What the PDPTs of the master root are entered for: several segments may lie below one, and
+/// the pages say what may be written.
+const OF_MASTER: Access = Access::ReadWrite;
+
+impl Shared {
+    /// Enters PDPTs of slots that are new in all roots. Within slots in use nothing is to be
+    /// done for each attachment. What was entered when one is refused stays.
+    fn enter<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        mut pdpts: impl Iterator<Item = (u64, Slot)>,
+        access: Access,
+    ) -> Result<(), Error> {
+        pdpts.try_for_each(|(slot, pdpt)| {
+            self.attached.values_mut().try_for_each(|attached| {
+                let access = access.min(attached.access);
+                attached.enter_one(resources, slot, pdpt, access)
+            })
+        })
+    }
+}
+
+/// Of the root-table slots that a mapping lies in, those that the tree has tables for.
+fn slots_in_use(tree: &Tree, mapping: &Mapping) -> impl Iterator<Item = u64> {
+    tree.pdpts(mapping).map(|(slot, _)| slot)
+}
+
 /// The root of one attachment.
 struct Attached {
     /// Segments of this attachment alone have their home here.
@@ -210,29 +221,40 @@ impl Attached {
         &mut self,
         resources: &mut Resources<K>,
         private: Private<'_>,
-        slots: &BTreeMap<u64, (Slot, Access)>,
+        master: &Tree,
+        segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<(), Error> {
         // The server has the form that this policy asks for.
         if let Private::Table(pdpt) = private {
             self.enter_one(resources, PRIVATE_SLOT, pdpt, Access::ReadWrite)?;
         }
-        for (&slot, &(pdpt, access)) in slots {
-            self.enter_one(resources, slot, pdpt, access.min(self.access))?;
+        self.enter(resources, master.all_pdpts(), OF_MASTER)?;
+        for SegmentMapping {
+            mapping,
+            own_tables,
+            ..
+        } in segments
+        {
+            if let Some(tables) = own_tables {
+                self.enter(resources, tables.pdpts(&mapping), mapping.access)?;
+            }
         }
         Ok(())
     }
 
-    /// Attaches PDPTs. What was attached when one is refused stays.
+    /// Attaches those PDPTs whose slots are not in use: pieces of a segment may lie in one.
+    /// What was attached when one is refused stays.
     fn enter<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
-        pdpts: &[(u64, Slot)],
+        mut pdpts: impl Iterator<Item = (u64, Slot)>,
         access: Access,
     ) -> Result<(), Error> {
         let access = access.min(self.access);
-        pdpts
-            .iter()
-            .try_for_each(|&(slot, pdpt)| self.enter_one(resources, slot, pdpt, access))
+        pdpts.try_for_each(|(slot, pdpt)| match self.entries.contains_key(&slot) {
+            true => Ok(()),
+            false => self.enter_one(resources, slot, pdpt, access),
+        })
     }
 
     fn enter_one<K: Kernel>(

@@ -82,10 +82,17 @@ impl Tree {
     /// PDPTs in them.
     pub fn pdpts(&self, mapping: &Mapping) -> impl Iterator<Item = (u64, Slot)> {
         let slots = mapping.slots();
-        let first = (TableLevel::Pdpt, slots.start() * SLOT_BYTES);
-        let last = (TableLevel::Pdpt, slots.end() * SLOT_BYTES);
+        self.pdpts_in(slots.start() * SLOT_BYTES, slots.end() * SLOT_BYTES)
+    }
+
+    /// The root-table slots in use, with the caps of the PDPTs in them.
+    pub fn all_pdpts(&self) -> impl Iterator<Item = (u64, Slot)> {
+        self.pdpts_in(0, u64::MAX)
+    }
+
+    fn pdpts_in(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, Slot)> {
         self.tables
-            .range(first..=last)
+            .range((TableLevel::Pdpt, first)..=(TableLevel::Pdpt, last))
             .map(|(&(_, address), counted)| (address / SLOT_BYTES, counted.table.slot()))
     }
 
