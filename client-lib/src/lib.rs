@@ -278,6 +278,14 @@ pub fn seg_find(name: &str) -> Result<Segment, Error> {
 }
 
 impl Segment {
+    fn narrowed(&self, slot: Slot, rights: Rights) -> Segment {
+        Segment {
+            slot,
+            rights,
+            ..*self
+        }
+    }
+
     fn new(slot: Slot, granted: protocol::message::SegGranted) -> Self {
         let protocol::message::SegGranted {
             rights,
@@ -371,7 +379,8 @@ pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, E
 /// Changes a VAS: `client_lib::vas_ctl(&vas, Command::Mode(Mode(0o600)))`.
 ///
 /// # Errors
-/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::CreatorEnded`].
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::CreatorEnded`],
+/// [`Error::NotFound`] if no handle has the number.
 pub fn vas_ctl(vas: &Vas, command: impl Into<VasCommand>) -> Result<(), Error> {
     let command = command.into();
     rpc::call(&VasCtl { command }, &[&vas.slot])
@@ -453,9 +462,7 @@ pub fn seg_grow(segment: &mut Segment, size: u64) -> Result<(), Error> {
 /// [`Error::StaleHandle`], [`Error::PermissionDenied`] if the handle does not allow that
 /// much, or not to be passed on; [`Error::OutOfSlots`].
 pub fn vas_restrict(vas: &Vas, rights: Rights) -> Result<Vas, Error> {
-    let slot = Slot::new()?;
-    rpc::receive(&Restrict { rights }, &[&vas.slot], &slot)?;
-    Ok(Vas { slot, rights })
+    restrict(&vas.slot, rights, false).map(|(slot, _)| Vas { slot, rights })
 }
 
 /// As [`vas_restrict`].
@@ -463,13 +470,32 @@ pub fn vas_restrict(vas: &Vas, rights: Rights) -> Result<Vas, Error> {
 /// # Errors
 /// As [`vas_restrict`].
 pub fn seg_restrict(segment: &Segment, rights: Rights) -> Result<Segment, Error> {
+    restrict(&segment.slot, rights, false).map(|(slot, _)| segment.narrowed(slot, rights))
+}
+
+/// Makes a handle that allows less, to be passed on, and that can be taken away again from all
+/// who then have it: by `vas_ctl(vas, Command::RevokeHandle(number))`.
+///
+/// # Errors
+/// As [`vas_restrict`], and [`Error::LimitReached`].
+pub fn vas_restrict_revocable(vas: &Vas, rights: Rights) -> Result<(Vas, u8), Error> {
+    restrict(&vas.slot, rights, true).map(|(slot, number)| (Vas { slot, rights }, number))
+}
+
+/// As [`vas_restrict_revocable`]; it is taken away by [`seg_ctl`].
+///
+/// # Errors
+/// As [`vas_restrict_revocable`].
+pub fn seg_restrict_revocable(segment: &Segment, rights: Rights) -> Result<(Segment, u8), Error> {
+    restrict(&segment.slot, rights, true)
+        .map(|(slot, number)| (segment.narrowed(slot, rights), number))
+}
+
+fn restrict(handle: &Slot, rights: Rights, revocable: bool) -> Result<(Slot, u8), Error> {
     let slot = Slot::new()?;
-    rpc::receive(&Restrict { rights }, &[&segment.slot], &slot)?;
-    Ok(Segment {
-        slot,
-        rights,
-        ..*segment
-    })
+    let request = Restrict { rights, revocable };
+    let number = rpc::receive(&request, &[handle], &slot)?.number;
+    Ok((slot, number))
 }
 
 /// Sets a named root of a VAS: the address by which other processes find the data in it.

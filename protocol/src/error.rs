@@ -129,6 +129,8 @@ pub enum Limit {
     PiecesPerSegment,
     /// [`limits::HANDLES`](crate::limits::HANDLES)
     Handles,
+    /// [`limits::REVOCABLE_HANDLES`](crate::limits::REVOCABLE_HANDLES)
+    RevocableHandles,
 }
 
 impl Error {

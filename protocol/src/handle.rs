@@ -11,12 +11,15 @@
 //! | 27..26 | [`Kind`] |
 //! | 25..21 | [`Rights`] |
 //! | 20..11 | index of the object |
-//! | 10..0 | generation of the index |
+//! | 10..6 | number of the handle, if it can be revoked by itself |
+//! | 5..0 | generation of the index |
 //!
 //! The server revokes all caps of an object when it dies, so a generation may wrap.
 
 use bitflags::bitflags;
 use serde::{Deserialize, Serialize};
+
+use crate::limits;
 
 bitflags! {
     /// What a handle allows.
@@ -62,14 +65,20 @@ pub struct Handle {
     pub rights: Rights,
     /// Which object: below 1024.
     pub index: u16,
-    /// Which use of the index: below 2048.
+    /// Which of the object's handles that can be revoked by themselves: 1 to
+    /// [`REVOCABLE_HANDLES`](limits::REVOCABLE_HANDLES); 0 for all others.
+    pub number: u8,
+    /// Which use of the index: below 64.
     pub generation: u16,
 }
 
-const GENERATION_BITS: u32 = 11;
+const GENERATION_BITS: u32 = 6;
+const NUMBER_BITS: u32 = 5;
 const INDEX_BITS: u32 = 10;
 const RIGHTS_BITS: u32 = 5;
-const KIND_SHIFT: u32 = GENERATION_BITS + INDEX_BITS + RIGHTS_BITS;
+const INDEX_SHIFT: u32 = GENERATION_BITS + NUMBER_BITS;
+const RIGHTS_SHIFT: u32 = INDEX_SHIFT + INDEX_BITS;
+const KIND_SHIFT: u32 = RIGHTS_SHIFT + RIGHTS_BITS;
 /// Bits of a badge that seL4 5.0.0 keeps.
 const BADGE_BITS: u32 = KIND_SHIFT + 2;
 
@@ -77,11 +86,13 @@ const BADGE_BITS: u32 = KIND_SHIFT + 2;
 pub const GENERATIONS: u16 = 1 << GENERATION_BITS;
 /// Objects of one kind that a badge can tell apart.
 pub const INDEXES: usize = 1 << INDEX_BITS;
+const NUMBERS: u8 = 1 << NUMBER_BITS;
 
 const _: () = assert!(BADGE_BITS == 28);
 const _: () = assert!(Rights::all().bits() < 1 << RIGHTS_BITS);
-const _: () = assert!(crate::limits::VASES <= INDEXES && crate::limits::SEGMENTS <= INDEXES);
-const _: () = assert!(crate::limits::SESSIONS <= INDEXES);
+const _: () = assert!(limits::VASES <= INDEXES && limits::SEGMENTS <= INDEXES);
+const _: () = assert!(limits::SESSIONS <= INDEXES);
+const _: () = assert!(limits::REVOCABLE_HANDLES < NUMBERS);
 
 impl Badge {
     /// The badge of init's cap. It is not zero: seL4 means "no badge" by that.
@@ -107,21 +118,23 @@ impl Badge {
                 _ => Kind::Segment,
             },
             rights: Rights::from_bits_truncate(
-                (self.0 >> (GENERATION_BITS + INDEX_BITS)) as u8 & ((1 << RIGHTS_BITS) - 1),
+                (self.0 >> RIGHTS_SHIFT) as u8 & ((1 << RIGHTS_BITS) - 1),
             ),
-            index: (self.0 >> GENERATION_BITS) as u16 & (INDEXES as u16 - 1),
+            index: (self.0 >> INDEX_SHIFT) as u16 & (INDEXES as u16 - 1),
+            number: (self.0 >> GENERATION_BITS) as u8 & (NUMBERS - 1),
             generation: self.0 as u16 & (GENERATIONS - 1),
         }
     }
 }
 
 impl Handle {
-    /// Puts the badge together. `index` and `generation` beyond their bits are cut.
+    /// Puts the badge together. Numbers beyond their bits are cut.
     pub const fn badge(self) -> Badge {
         Badge(
             (self.kind as u64) << KIND_SHIFT
-                | (self.rights.bits() as u64) << (GENERATION_BITS + INDEX_BITS)
-                | (self.index as u64 & (INDEXES as u64 - 1)) << GENERATION_BITS
+                | (self.rights.bits() as u64) << RIGHTS_SHIFT
+                | (self.index as u64 & (INDEXES as u64 - 1)) << INDEX_SHIFT
+                | (self.number as u64 & (NUMBERS as u64 - 1)) << GENERATION_BITS
                 | (self.generation as u64 & (GENERATIONS as u64 - 1)),
         )
     }
@@ -152,6 +165,7 @@ mod tests {
                 kind,
                 rights: Rights::empty(),
                 index: 0,
+                number: 0,
                 generation: 0,
             };
             assert_ne!(handle.badge().bits(), 0);

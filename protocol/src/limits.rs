@@ -19,6 +19,9 @@ pub const SEGMENTS: usize = 1024;
 pub const ATTACHMENTS: usize = 1024;
 /// Handles that the server keeps: one for each set of rights that was asked for of an object.
 pub const HANDLES: usize = 16384;
+/// Handles of one object that can be revoked by themselves (see
+/// [`Restrict`](crate::message::Restrict)).
+pub const REVOCABLE_HANDLES: u8 = 31;
 /// Users with quotas of their own.
 pub const QUOTAS: usize = 16;
 /// Segments in one VAS.

@@ -97,7 +97,7 @@ operations! {
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`Restrict`]
-    Restrict = 33 => Granted;
+    Restrict = 33 => Restricted;
     /// [`HandleStat`]
     HandleStat = 34 => Described;
     /// [`QuotaStat`]
@@ -297,6 +297,8 @@ pub enum Command {
     Lifetime(Lifetime),
     /// Takes all handles away from all who have them, the caller included.
     RevokeHandles,
+    /// Takes the handle of this number away from all who have it (see [`Restrict`]).
+    RevokeHandle(u8),
     /// Ends all its attachments: of processes to a VAS, or of a segment to VASes and single
     /// attachments.
     Evict,
@@ -466,6 +468,17 @@ pub struct SegGrow {
 pub struct Restrict {
     /// What it is to allow.
     pub rights: Rights,
+    /// Whether it can be revoked by itself. What is made of one that can be goes with that.
+    pub revocable: bool,
+}
+
+/// The handle comes as a cap; this says what it allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restricted {
+    /// Rights of the handle.
+    pub rights: Rights,
+    /// By which it is revoked ([`Command::RevokeHandle`]); 0 if not by itself.
+    pub number: u8,
 }
 
 /// What a handle is, as the server sees it: for who was passed one. Caps: the handle.

@@ -467,11 +467,12 @@ const fn key_of(handle: Handle) -> Key {
     }
 }
 
-const fn badge_of(kind: Kind, rights: Rights, key: Key) -> Badge {
+const fn badge_of(kind: Kind, rights: Rights, key: Key, number: u8) -> Badge {
     Handle {
         kind,
         rights,
         index: key.index,
+        number,
         generation: key.generation,
     }
     .badge()

@@ -102,6 +102,7 @@ fn handle(kind: Kind, index: usize) -> Option<Badge> {
         kind,
         rights: Rights::all(),
         index: index as u16,
+        number: 0,
         generation: 0,
     };
     Some(handle.badge())
@@ -138,6 +139,7 @@ fn fill(server: &mut Server<Agreeable>, lie: &Lie) -> Error {
         kind: Kind::Session,
         rights: Rights::empty(),
         index: 0,
+        number: 0,
         generation: 0,
     }
     .badge();

@@ -602,6 +602,7 @@ fn a_handle_cannot_be_given_another_badge() -> Outcome {
         kind: Kind::Vas,
         rights: protocol::Rights::all(),
         index: 0,
+        number: 0,
         generation: 0,
     };
     for from in [slot::SESSION, slot::INIT, VAS, SEGMENT] {

@@ -4,7 +4,7 @@
 
 use alloc::format;
 
-use client_lib::{Access, Command, Endpoint, Error, PageSize, Rights};
+use client_lib::{Access, Command, Endpoint, Error, PageSize, Rights, Vas};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
 use common::segment_memory::{load, store};
@@ -21,6 +21,7 @@ tests! {
     a_clone_that_is_refused_leaves_nothing_behind,
     a_handle_passed_to_another_process_allows_what_it_was_restricted_to,
     a_handle_that_was_passed_on_is_revoked_like_any_other,
+    a_handle_that_was_passed_on_is_revoked_alone,
     what_is_passed_as_a_handle_and_is_none_is_refused,
 }
 
@@ -124,14 +125,14 @@ fn a_handle_passed_to_another_process_allows_what_it_was_restricted_to() -> Outc
     Ok(place.remove()?)
 }
 
-fn a_handle_that_was_passed_on_is_revoked_like_any_other() -> Outcome {
+/// Passes a handle to another process, which finds it gone after it was revoked.
+fn revoked_when_passed(handle: &Vas, revoke: impl FnOnce() -> Result<(), Error>) -> Outcome {
     let place = Place::new("meadow")?;
-    let secret = client_lib::vas_create("secret", OWNER)?;
     let process = fixture::start(actor::OTHER, &format!("keep-passed-vas meadow {BASE}"))?;
-    handover()?.send_vas(&secret);
+    handover()?.send_vas(handle);
     let attachment = attach(&place.vas)?;
     inside(&attachment, || common::segment_memory::wait_for(BASE, 1))?;
-    client_lib::vas_ctl(&secret, Command::RevokeHandles)?;
+    revoke()?;
     inside(&attachment, || {
         store(BASE, 2);
         Ok(())
@@ -142,8 +143,32 @@ fn a_handle_that_was_passed_on_is_revoked_like_any_other() -> Outcome {
         process,
         protocol::process::ExitStatus::Exited(common::verdict::of(stale)),
     )?;
-    client_lib::vas_delete(&client_lib::vas_find("secret")?)?;
     Ok(place.remove()?)
+}
+
+fn a_handle_that_was_passed_on_is_revoked_like_any_other() -> Outcome {
+    let secret = client_lib::vas_create("secret", OWNER)?;
+    revoked_when_passed(&secret, || {
+        client_lib::vas_ctl(&secret, Command::RevokeHandles)
+    })?;
+    client_lib::vas_delete(&client_lib::vas_find("secret")?)?;
+    Ok(())
+}
+
+fn a_handle_that_was_passed_on_is_revoked_alone() -> Outcome {
+    let secret = client_lib::vas_create("secret", OWNER)?;
+    let reading = Access::ReadOnly.needs();
+    let (passed, number) = client_lib::vas_restrict_revocable(&secret, reading)?;
+    let (other, _) = client_lib::vas_restrict_revocable(&secret, reading)?;
+    revoked_when_passed(&passed, || {
+        client_lib::vas_ctl(&secret, Command::RevokeHandle(number))
+    })?;
+    refused(Error::StaleHandle { position: 0 }, || {
+        client_lib::vas_stat(&passed)
+    })?;
+    client_lib::vas_stat(&other)?;
+    client_lib::vas_delete(&secret)?;
+    Ok(())
 }
 
 fn what_is_passed_as_a_handle_and_is_none_is_refused() -> Outcome {

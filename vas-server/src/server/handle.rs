@@ -2,7 +2,7 @@
 
 //! Operations on handles of either kind.
 
-use protocol::message::{Described, Granted as GrantedReply, Restrict};
+use protocol::message::{Described, Granted as GrantedReply, Restrict, Restricted};
 use protocol::{Error, Kind, Rights};
 
 use super::{Granted, Handles, Server, require};
@@ -13,8 +13,8 @@ impl<K: Kernel> Server<K> {
         &mut self,
         request: &Restrict,
         handles: Handles<'_>,
-    ) -> Granted<GrantedReply> {
-        let rights = request.rights;
+    ) -> Granted<Restricted> {
+        let Restrict { rights, revocable } = *request;
         let needs = rights | Rights::GRANT;
         let stale = Error::StaleHandle { position: 0 };
         let object = if handles.any(0)?.kind == Kind::Segment {
@@ -26,8 +26,13 @@ impl<K: Kernel> Server<K> {
             require(held, needs)?;
             &mut self.vases.get_mut(key).ok_or(stale)?.object
         };
-        let handle = object.handle(&mut self.resources, rights)?;
-        Ok((GrantedReply { rights }, Some(handle)))
+        // What is made of a handle goes with it.
+        let number = match (handles.any(0)?.number, revocable) {
+            (0, true) => object.free_number()?,
+            (number, _) => number,
+        };
+        let handle = object.handle(&mut self.resources, rights, number)?;
+        Ok((Restricted { rights, number }, Some(handle)))
     }
 
     pub(super) fn handle_stat(&self, handles: Handles<'_>) -> Granted<Described> {

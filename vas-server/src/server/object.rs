@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use protocol::message::{Command, Lifetime, ObjectStatistics, Principal};
-use protocol::{Error, Kind, Mode, Name, Rights};
+use protocol::{Error, Kind, Limit, Mode, Name, Rights, limits};
 
 use super::badge_of;
 use crate::arena::Key;
@@ -26,9 +26,17 @@ pub(super) struct Object {
     key: Key,
     /// Whose objects it counts among.
     pub(super) payer: Payer,
-    /// One cap for each set of rights that was ever asked for, and who asked first; clients
-    /// have copies.
-    handles: Vec<(Rights, SlotRange, Payer)>,
+    handles: Vec<Handle>,
+}
+
+/// Clients have copies of its cap.
+struct Handle {
+    rights: Rights,
+    /// See [`Object::handle`].
+    number: u8,
+    cap: SlotRange,
+    /// Who asked first.
+    payer: Payer,
 }
 
 impl Object {
@@ -98,17 +106,28 @@ impl Object {
                 return Err(Error::CreatorEnded);
             }
             Command::Lifetime(lifetime) => self.lifetime = lifetime,
-            Command::RevokeHandles => self.revoke_handles(resources),
+            Command::RevokeHandles => self.revoke_handles(resources, |_| true),
+            Command::RevokeHandle(number) => {
+                let named = |handle: &Handle| number != 0 && handle.number == number;
+                if !self.handles.iter().any(named) {
+                    return Err(Error::NotFound);
+                }
+                self.revoke_handles(resources, named);
+            }
             Command::Evict => {}
         }
         Ok(())
     }
 
-    /// Every handle of it becomes empty wherever it is.
-    fn revoke_handles<K: Kernel>(&mut self, resources: &mut Resources<K>) {
-        for (_, cap, payer) in self.handles.drain(..) {
-            resources.delete_badged(cap);
-            resources.refund(payer, Counted::Handles);
+    /// These handles of it become empty wherever they are.
+    fn revoke_handles<K: Kernel>(
+        &mut self,
+        resources: &mut Resources<K>,
+        which: impl Fn(&Handle) -> bool,
+    ) {
+        for handle in self.handles.extract_if(.., |handle| which(handle)) {
+            resources.delete_badged(handle.cap);
+            resources.refund(handle.payer, Counted::Handles);
         }
     }
 
@@ -123,28 +142,43 @@ impl Object {
             let needs = Rights::READ | Rights::ATTACH;
             return Err(Error::PermissionDenied { needs });
         }
-        Ok((rights, self.handle(resources, rights)?))
+        Ok((rights, self.handle(resources, rights, 0)?))
     }
 
-    /// The cap of a handle with these rights, made if it is the first.
+    /// The cap of the handle with these rights that all get who may have it, made if it is the
+    /// first. 0 is the number of those that cannot be revoked by themselves.
     pub(super) fn handle<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
         rights: Rights,
+        number: u8,
     ) -> Result<Slot, Error> {
-        if let Some((_, cap, _)) = self.handles.iter().find(|(made, ..)| *made == rights) {
-            return Ok(cap.first());
+        let mut handles = self.handles.iter();
+        if let Some(made) = handles.find(|made| (made.rights, made.number) == (rights, number)) {
+            return Ok(made.cap.first());
         }
         resources.check(Counted::Handles)?;
-        let cap = resources.make_badged(badge_of(self.kind, rights, self.key))?;
+        let cap = resources.make_badged(badge_of(self.kind, rights, self.key, number))?;
         let slot = cap.first();
         resources.charge(Counted::Handles);
-        self.handles.push((rights, cap, resources.payer()));
+        self.handles.push(Handle {
+            rights,
+            number,
+            cap,
+            payer: resources.payer(),
+        });
         Ok(slot)
+    }
+
+    /// A number that no handle has.
+    pub(super) fn free_number(&self) -> Result<u8, Error> {
+        (1..=limits::REVOCABLE_HANDLES)
+            .find(|number| self.handles.iter().all(|made| made.number != *number))
+            .ok_or(Error::LimitReached(Limit::RevocableHandles))
     }
 
     /// The object dies, and its handles with it.
     pub(super) fn delete<K: Kernel>(mut self, resources: &mut Resources<K>) {
-        self.revoke_handles(resources);
+        self.revoke_handles(resources, |_| true);
     }
 }

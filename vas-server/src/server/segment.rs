@@ -41,7 +41,7 @@ impl<K: Kernel> Server<K> {
         } = request;
         let mut object = Object::new(Kind::Segment, key, text, mode, principal, made_by);
         let rights = Rights::all();
-        let handle = object.handle(&mut self.resources, rights)?;
+        let handle = object.handle(&mut self.resources, rights, 0)?;
         let piece = match self.make_piece(request.base, page_size, pages) {
             Ok(piece) => piece,
             Err(error) => {

@@ -25,7 +25,7 @@ impl<K: Kernel> Server<K> {
             PrivateForm::Table => u32::from(pages > 0),
         };
         let private_slots = self.resources.allocate_slots(slots)?;
-        let badge = badge_of(Kind::Session, Rights::empty(), key);
+        let badge = badge_of(Kind::Session, Rights::empty(), key, 0);
         let cap = match self.resources.make_badged(badge) {
             Ok(cap) => cap,
             Err(error) => {

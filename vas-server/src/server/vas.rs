@@ -60,7 +60,7 @@ impl<K: Kernel> Server<K> {
         let VasCreate { name, mode } = request;
         let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, made_by);
         let rights = Rights::all();
-        let handle = object.handle(&mut self.resources, rights)?;
+        let handle = object.handle(&mut self.resources, rights, 0)?;
         let tables = match self.make_tables(&segments) {
             Ok(tables) => tables,
             Err(error) => {

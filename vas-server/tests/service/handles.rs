@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+use protocol::limits::REVOCABLE_HANDLES;
 use protocol::message::{Command, Described, Granted, SegGranted};
-use protocol::{Error, Kind, PageSize, Rights};
+use protocol::{Error, Kind, Limit, PageSize, Rights};
 
 use crate::support::*;
 
@@ -111,4 +112,66 @@ fn a_session_is_no_handle_to_restrict_or_to_describe() {
         Err(wrong.clone())
     );
     assert_eq!(world.describe(&process, cap), Err(wrong));
+}
+
+#[test]
+fn a_revocable_handle_is_taken_away_alone_with_what_was_made_of_it() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let vas = world.vas(&process, "data");
+    let before = world.statistics();
+    let passing = Rights::READ | Rights::GRANT;
+    let common = world.restrict(&process, vas, passing).unwrap();
+    let with_common = world.statistics();
+    let (first, number) = world.restrict_revocable(&process, vas, passing).unwrap();
+    let (second, other) = world.restrict_revocable(&process, vas, passing).unwrap();
+    assert_ne!((number, first), (other, second));
+    // Whoever has it makes more of it, revocable or not.
+    let made = world.restrict(&process, first, Rights::READ).unwrap();
+    let (made_revocable, same) = world
+        .restrict_revocable(&process, first, Rights::READ)
+        .unwrap();
+    assert_eq!(same, number);
+
+    let revoke = |world: &mut World, number| {
+        let command = Command::RevokeHandle(number);
+        world.control_vas(&process, vas, command)
+    };
+    assert_eq!(revoke(&mut world, number), Ok(()));
+    for cap in [first, made, made_revocable] {
+        assert!(!world.fake().exists(cap));
+    }
+    for cap in [vas, common, second] {
+        assert!(world.fake().exists(cap));
+    }
+    assert_eq!(revoke(&mut world, number), Err(Error::NotFound));
+    assert_eq!(revoke(&mut world, 0), Err(Error::NotFound));
+    revoke(&mut world, other).unwrap();
+    assert_eq!(world.statistics(), with_common);
+    assert_ne!(world.statistics(), before);
+}
+
+#[test]
+fn an_object_has_a_limited_number_of_revocable_handles() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let segment = world.segment(&process, "heap", BASE, 1);
+    let rights = Rights::READ;
+    let mut numbers: Vec<u8> = (0..REVOCABLE_HANDLES)
+        .map(|_| {
+            let made = world.restrict_revocable(&process, segment, rights);
+            made.unwrap().1
+        })
+        .collect();
+    let before = world.picture(&process);
+    assert_eq!(
+        world.restrict_revocable(&process, segment, rights),
+        Err(Error::LimitReached(Limit::RevocableHandles))
+    );
+    assert_eq!(world.picture(&process), before);
+    let number = numbers.swap_remove(7);
+    let command = Command::RevokeHandle(number);
+    world.control_segment(&process, segment, command).unwrap();
+    let (_, again) = world.restrict_revocable(&process, segment, rights).unwrap();
+    assert_eq!(again, number);
 }

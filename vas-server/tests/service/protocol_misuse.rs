@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::handle::{Handle, INDEXES};
+use protocol::handle::{GENERATIONS, Handle, INDEXES};
 use protocol::message::{
     Operation, Request, SegAttach, SegDetach, SegFree, ServerStat, SessionEnd, VasAttach,
     VasDelete, VasFind,
@@ -184,12 +184,13 @@ fn a_forged_badge_opens_nothing() {
     for (index, generation) in [
         (vas.index, vas.generation + 1),
         (vas.index + 1, vas.generation),
-        (INDEXES as u16 - 1, 2047),
+        (INDEXES as u16 - 1, GENERATIONS - 1),
     ] {
         let forged = Handle {
             kind: Kind::Vas,
             rights: Rights::all(),
             index,
+            number: 0,
             generation,
         };
         let answer = world

@@ -191,12 +191,16 @@ const TABLE: &[Row] = &[
         |scene, handles| ask(scene, &SegCopy { offset: 0 }, handles),
     ),
     ("vas_restrict", &[(Of::Vas, PASSING)], |scene, handles| {
-        ask(scene, &Restrict { rights: READ }, handles)
+        let (rights, revocable) = (READ, false);
+        ask(scene, &Restrict { rights, revocable }, handles)
     }),
     (
         "seg_restrict",
         &[(Of::Segment, PASSING)],
-        |scene, handles| ask(scene, &Restrict { rights: READ }, handles),
+        |scene, handles| {
+            let (rights, revocable) = (READ, true);
+            ask(scene, &Restrict { rights, revocable }, handles)
+        },
     ),
     (
         "handle_stat of a VAS",

@@ -400,11 +400,24 @@ impl World {
         handle: Held,
         rights: Rights,
     ) -> Result<Held, Error> {
-        let answer = self.call(process, &Restrict { rights }, &[handle]);
-        answer.map(|(granted, cap)| {
-            assert_eq!(granted.rights, rights);
+        let revocable = false;
+        let answer = self.call(process, &Restrict { rights, revocable }, &[handle]);
+        answer.map(|(restricted, cap)| {
+            assert_eq!(restricted.rights, rights);
             cap.unwrap()
         })
+    }
+
+    /// A handle that can be revoked by itself, and its number.
+    pub fn restrict_revocable(
+        &mut self,
+        process: &Process,
+        handle: Held,
+        rights: Rights,
+    ) -> Result<(Held, u8), Error> {
+        let revocable = true;
+        let answer = self.call(process, &Restrict { rights, revocable }, &[handle]);
+        answer.map(|(restricted, cap)| (cap.unwrap(), restricted.number))
     }
 
     pub fn describe(&mut self, process: &Process, handle: Held) -> Result<Described, Error> {
