@@ -505,6 +505,8 @@ pub struct Quota {
     pub user: u32,
     /// Bytes of memory, page tables included: a multiple of 4 KiB.
     pub memory: u64,
+    /// Capability slots of the server.
+    pub slots: u32,
     /// How many objects.
     pub counts: Counts,
 }
@@ -512,6 +514,8 @@ pub struct Quota {
 /// Numbers of objects that a user makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
+    /// Sessions: its processes.
+    pub sessions: u32,
     /// VASes.
     pub vases: u32,
     /// Segments.
@@ -532,6 +536,10 @@ pub struct QuotaStatistics {
     pub memory_total: u64,
     /// Of that, free.
     pub memory_free: u64,
+    /// Capability slots of the server.
+    pub slots_total: u32,
+    /// Of those, free or spent only on dividing free memory.
+    pub slots_free: u32,
     /// How many objects it may have.
     pub most: Counts,
     /// How many it has.

@@ -105,11 +105,10 @@ struct AsidPool {
 #[derive(Debug)]
 pub struct Resources<K> {
     kernel: K,
-    slots: Slots,
     /// By payer: the rest first.
     accounts: Vec<Account>,
-    /// Memory that accounts of users are made of.
-    reserved: Vec<Block>,
+    /// Memory and slots that accounts of users are made of.
+    reserved: Vec<(Vec<Block>, SlotRange)>,
     /// Who pays for what is made now.
     payer: Payer,
     pools: Vec<AsidPool>,
@@ -131,8 +130,7 @@ impl<K: Kernel> Resources<K> {
     ) -> Self {
         Resources {
             kernel,
-            slots: Slots::new(slots),
-            accounts: vec![Account::rest(Untypeds::new(untypeds))],
+            accounts: vec![Account::rest(Untypeds::new(untypeds), slots)],
             reserved: Vec::new(),
             payer: Payer::REST,
             pools: Vec::new(),
@@ -152,21 +150,31 @@ impl<K: Kernel> Resources<K> {
             return Err(Error::OutOfMemory);
         };
         rest.give(quota.counts)?;
-        let mut untypeds = Vec::new();
+        let slots = rest.allocate_slots(&mut self.kernel, quota.slots)?;
+        rest.reserved_slots += slots.count();
+        let mut blocks = Vec::new();
         let mut missing = quota.memory >> TABLE_BITS;
         while let Some(bits) = missing.checked_ilog2() {
             let most = bits as u8 + TABLE_BITS;
-            let (kernel, slots) = (&mut self.kernel, &mut self.slots);
-            let block = rest
-                .untypeds
-                .allocate_at_most(kernel, slots, most, TABLE_BITS)?;
+            let block = rest.allocate(&mut self.kernel, |untypeds, kernel, slots| {
+                untypeds.allocate_at_most(kernel, slots, most, TABLE_BITS)
+            })?;
             missing -= 1 << (block.bits() - TABLE_BITS);
             rest.reserved += 1 << block.bits();
-            untypeds.push((block.slot(), block.bits()));
-            self.reserved.push(block);
+            blocks.push(block);
         }
-        let account = Account::new(quota.user, Untypeds::new(&untypeds), quota.counts);
-        self.accounts.push(account);
+        let untypeds: Vec<_> = blocks
+            .iter()
+            .map(|block| (block.slot(), block.bits()))
+            .collect();
+        let Slot(first) = slots.first();
+        self.accounts.push(Account::new(
+            Some(quota.user),
+            Untypeds::new(&untypeds),
+            first..first + slots.count(),
+            quota.counts,
+        ));
+        self.reserved.push((blocks, slots));
         Ok(())
     }
 
@@ -307,18 +315,16 @@ impl<K: Kernel> Resources<K> {
     }
 
     /// Slots the server was given.
-    pub const fn slots_total(&self) -> u32 {
-        self.slots.total()
+    pub fn slots_total(&self) -> u32 {
+        self.accounts
+            .iter()
+            .map(|one| one.statistics().slots_total)
+            .sum()
     }
 
     /// Of those, free or spent only on dividing free memory.
     pub fn slots_free(&self) -> u32 {
-        let idle: u32 = self
-            .accounts
-            .iter()
-            .map(|one| one.untypeds.idle_slots())
-            .sum();
-        self.slots.free_count() + idle
+        self.accounts.iter().map(Account::slots_free).sum()
     }
 
     /// Address-space identifiers the server was given.
@@ -337,22 +343,22 @@ impl<K: Kernel> Resources<K> {
         self.tables - self.window.len() as u32
     }
 
-    /// Takes consecutive slots.
+    /// Takes consecutive slots of the payer's.
     ///
     /// # Errors
     /// [`Error::OutOfSlots`].
     pub fn allocate_slots(&mut self, count: u32) -> Result<SlotRange, Error> {
-        if let Ok(range) = self.slots.allocate(count) {
-            return Ok(range);
-        }
-        self.join_all();
-        self.slots.allocate(count).map_err(|_| Error::OutOfSlots)
+        let Payer(payer) = self.payer;
+        let account = self.accounts.get_mut(payer).ok_or(Error::OutOfSlots)?;
+        account.allocate_slots(&mut self.kernel, count)
     }
 
-    /// Empties the slots that only divide free memory, whoever's it is.
-    fn join_all(&mut self) {
-        for account in &mut self.accounts {
-            account.untypeds.join_all(&mut self.kernel, &mut self.slots);
+    /// Gives empty slots back to whose they are.
+    fn release_slots(&mut self, range: SlotRange) {
+        // The rest, which is first, has those too that were set aside.
+        let mut accounts = self.accounts.iter_mut().rev();
+        if let Some(account) = accounts.find(|one| one.has_slot(range.first())) {
+            account.slots.release(range);
         }
     }
 
@@ -361,7 +367,7 @@ impl<K: Kernel> Resources<K> {
         for slot in range.iter() {
             self.kernel.delete(slot);
         }
-        self.slots.release(range);
+        self.release_slots(range);
     }
 
     /// Makes a cap on the server's endpoint that clients can be given copies of.
@@ -371,7 +377,7 @@ impl<K: Kernel> Resources<K> {
     pub fn make_badged(&mut self, badge: Badge) -> Result<SlotRange, Error> {
         let slot = self.allocate_slots(1)?;
         if let Err(error) = self.kernel.mint(self.endpoint, slot.first(), badge) {
-            self.slots.release(slot);
+            self.release_slots(slot);
             return Err(error.into());
         }
         Ok(slot)
@@ -486,7 +492,7 @@ impl<K: Kernel> Resources<K> {
         for block in frames.blocks {
             self.release_block(frames.payer, block);
         }
-        self.slots.release(frames.slots);
+        self.release_slots(frames.slots);
     }
 
     /// Makes a page table.
@@ -524,7 +530,7 @@ impl<K: Kernel> Resources<K> {
     /// Deletes a page table and every copy of its cap.
     pub fn delete_table(&mut self, table: Table) {
         self.release_block(table.payer, table.block);
-        self.slots.release(table.slot);
+        self.release_slots(table.slot);
         self.tables -= 1;
     }
 
@@ -566,7 +572,7 @@ impl<K: Kernel> Resources<K> {
     pub fn copy_switch_only(&mut self, root: Slot) -> Result<SlotRange, Error> {
         let copy = self.allocate_slots(1)?;
         if let Err(error) = self.kernel.copy(root, copy.first(), Access::ReadOnly) {
-            self.slots.release(copy);
+            self.release_slots(copy);
             return Err(error.into());
         }
         Ok(copy)
@@ -576,25 +582,14 @@ impl<K: Kernel> Resources<K> {
         self.allocate_from(|untypeds, kernel, slots| untypeds.allocate(kernel, slots, bits))
     }
 
-    /// Takes memory of the payer's; slots that divide free memory of others are used for it
-    /// if there are no others.
+    /// Takes memory of the payer's.
     fn allocate_from(
         &mut self,
         take: impl Fn(&mut Untypeds, &mut K, &mut Slots) -> Result<Block, Error>,
     ) -> Result<Block, Error> {
         let Payer(payer) = self.payer;
-        let attempt = |resources: &mut Self| {
-            let account = resources.accounts.get_mut(payer);
-            let untypeds = &mut account.ok_or(Error::OutOfMemory)?.untypeds;
-            take(untypeds, &mut resources.kernel, &mut resources.slots)
-        };
-        match attempt(self) {
-            Err(Error::OutOfSlots) => {
-                self.join_all();
-                attempt(self)
-            }
-            result => result,
-        }
+        let account = self.accounts.get_mut(payer).ok_or(Error::OutOfMemory)?;
+        account.allocate(&mut self.kernel, take)
     }
 
     fn release_block(&mut self, Payer(payer): Payer, block: Block) {

@@ -123,7 +123,9 @@ fn quota(quota: &ArchivedQuota) -> Quota {
     Quota {
         user: quota.user.to_native(),
         memory: quota.memory.to_native(),
+        slots: quota.slots.to_native(),
         counts: Counts {
+            sessions: quota.sessions.to_native(),
             vases: quota.vases.to_native(),
             segments: quota.segments.to_native(),
             attachments: quota.attachments.to_native(),

@@ -200,6 +200,8 @@ fn encode(
         .map(|quota| image::Quota {
             user: quota.user,
             memory: quota.memory.0,
+            slots: quota.slots,
+            sessions: quota.sessions,
             vases: quota.vases,
             segments: quota.segments,
             attachments: quota.attachments,

@@ -177,6 +177,12 @@ pub struct Quota {
     pub user: u32,
     /// Memory, page tables included.
     pub memory: Bytes,
+    /// Capability slots of the server: one for each page and page table and each further
+    /// mapping of them, each handle and attachment, and some to divide memory. With mirrored
+    /// tables also for each page of its processes, and of each of their attachments.
+    pub slots: u32,
+    /// Its processes.
+    pub sessions: u32,
     /// VASes that it may make.
     pub vases: u32,
     /// Segments that it may make.
@@ -470,8 +476,18 @@ impl System {
             }
         }
         type Value = fn(&Quota) -> u64;
-        let values: [(&str, Value, u64); 5] = [
+        let values: [(&str, Value, u64); 7] = [
             ("memory", |quota| quota.memory.0, self.memory.0),
+            (
+                "slots",
+                |quota| quota.slots.into(),
+                1 << self.server.slots_bits,
+            ),
+            (
+                "sessions",
+                |quota| quota.sessions.into(),
+                limits::SESSIONS as u64,
+            ),
             ("vases", |quota| quota.vases.into(), limits::VASES as u64),
             (
                 "segments",
@@ -954,7 +970,7 @@ path = "README.md"
             let tables = quotas.iter().map(|(user, memory, vases)| {
                 format!(
                     "[[quota]]\nuser = {user}\nmemory = \"{memory}\"\nvases = {vases}\n\
-                     segments = 1\nattachments = 1\nhandles = 1\n"
+                     slots = 16\nsessions = 1\nsegments = 1\nattachments = 1\nhandles = 1\n"
                 )
             });
             tables.collect::<String>() + "\n[[file]]"

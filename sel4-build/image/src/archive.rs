@@ -372,6 +372,8 @@ mod tests {
         quotas: &[Quota {
             user: 1000,
             memory: 1 << 20,
+            slots: 5,
+            sessions: 6,
             vases: 1,
             segments: 2,
             attachments: 3,

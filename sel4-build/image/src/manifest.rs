@@ -39,6 +39,10 @@ pub struct Quota {
     pub user: u32,
     /// Bytes of memory: a multiple of 4 KiB.
     pub memory: u64,
+    /// Capability slots of the server.
+    pub slots: u32,
+    /// Sessions: its processes.
+    pub sessions: u32,
     /// VASes that it may make.
     pub vases: u32,
     /// Segments that it may make.

@@ -2,15 +2,19 @@
 
 //! Who pays for what.
 //!
-//! A user with a quota has an account with memory of its own, set aside when the server
-//! starts, so neither its amount nor how it is divided depends on anybody else. All other
+//! A user with a quota has an account with memory and slots of its own, set aside when the
+//! server starts, so neither their amount nor how they are divided depends on anybody else. All other
 //! users share the rest. Whoever asks pays, and what was paid for goes back to who paid,
 //! whoever takes it away.
+
+use core::ops::Range;
 
 use protocol::message::{Counts, QuotaStatistics};
 use protocol::{Error, Limit, limits};
 
-use crate::untyped::Untypeds;
+use crate::kernel::{Kernel, Slot};
+use crate::slots::{SlotRange, Slots};
+use crate::untyped::{Block, Untypeds};
 
 /// Names an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ impl Payer {
 /// What is counted for a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
+    /// Sessions.
+    Sessions,
     /// VASes.
     Vases,
     /// Segments.
@@ -37,6 +43,7 @@ pub enum Counted {
 impl Counted {
     const fn limit(self) -> Limit {
         match self {
+            Counted::Sessions => Limit::Sessions,
             Counted::Vases => Limit::Vases,
             Counted::Segments => Limit::Segments,
             Counted::Attachments => Limit::Attachments,
@@ -46,6 +53,7 @@ impl Counted {
 
     const fn of(self, counts: &mut Counts) -> &mut u32 {
         match self {
+            Counted::Sessions => &mut counts.sessions,
             Counted::Vases => &mut counts.vases,
             Counted::Segments => &mut counts.segments,
             Counted::Attachments => &mut counts.attachments,
@@ -53,7 +61,8 @@ impl Counted {
         }
     }
 
-    const ALL: [Counted; 4] = [
+    const ALL: [Counted; 5] = [
+        Counted::Sessions,
         Counted::Vases,
         Counted::Segments,
         Counted::Attachments,
@@ -68,36 +77,86 @@ pub(super) struct Account {
     pub(super) untypeds: Untypeds,
     /// Bytes of `untypeds` that are set aside for other accounts.
     pub(super) reserved: u64,
+    pub(super) slots: Slots,
+    /// Slots that are set aside likewise.
+    pub(super) reserved_slots: u32,
+    /// Where its slots lie, and those that are set aside for other accounts.
+    slot_range: Range<u32>,
     most: Counts,
     used: Counts,
 }
 
 impl Account {
     /// The one of all users without a quota, from which others are taken.
-    pub(super) fn rest(untypeds: Untypeds) -> Self {
+    pub(super) fn rest(untypeds: Untypeds, slots: Range<u32>) -> Self {
+        let most = Counts {
+            sessions: limits::SESSIONS as u32,
+            vases: limits::VASES as u32,
+            segments: limits::SEGMENTS as u32,
+            attachments: limits::ATTACHMENTS as u32,
+            handles: limits::HANDLES as u32,
+        };
+        Account::new(None, untypeds, slots, most)
+    }
+
+    /// The one of a user.
+    pub(super) fn new(
+        user: Option<u32>,
+        untypeds: Untypeds,
+        slots: Range<u32>,
+        most: Counts,
+    ) -> Self {
         Account {
-            user: None,
+            user,
             untypeds,
             reserved: 0,
-            most: Counts {
-                vases: limits::VASES as u32,
-                segments: limits::SEGMENTS as u32,
-                attachments: limits::ATTACHMENTS as u32,
-                handles: limits::HANDLES as u32,
-            },
+            slots: Slots::new(slots.clone()),
+            reserved_slots: 0,
+            slot_range: slots,
+            most,
             used: Counts::default(),
         }
     }
 
-    /// The one of a user.
-    pub(super) fn new(user: u32, untypeds: Untypeds, most: Counts) -> Self {
-        Account {
-            user: Some(user),
-            untypeds,
-            reserved: 0,
-            most,
-            used: Counts::default(),
+    /// Whether a slot is one of its own, or was before it was set aside.
+    pub(super) fn has_slot(&self, Slot(slot): Slot) -> bool {
+        self.slot_range.contains(&slot)
+    }
+
+    /// Its slots that are free or spent only on dividing free memory.
+    pub(super) fn slots_free(&self) -> u32 {
+        self.slots.free_count() + self.untypeds.idle_slots()
+    }
+
+    /// Takes memory; the slots that only divide free memory are emptied if there are no others.
+    pub(super) fn allocate<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        take: impl Fn(&mut Untypeds, &mut K, &mut Slots) -> Result<Block, Error>,
+    ) -> Result<Block, Error> {
+        match take(&mut self.untypeds, kernel, &mut self.slots) {
+            Err(Error::OutOfSlots) => {
+                self.untypeds.join_all(kernel, &mut self.slots);
+                take(&mut self.untypeds, kernel, &mut self.slots)
+            }
+            result => result,
         }
+    }
+
+    /// Takes consecutive slots, likewise.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlots`].
+    pub(super) fn allocate_slots<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        count: u32,
+    ) -> Result<SlotRange, Error> {
+        if let Ok(range) = self.slots.allocate(count) {
+            return Ok(range);
+        }
+        self.untypeds.join_all(kernel, &mut self.slots);
+        self.slots.allocate(count).map_err(|_| Error::OutOfSlots)
     }
 
     /// Gives some of what it may have away.
@@ -137,11 +196,13 @@ impl Account {
         *counted.of(&mut self.used) -= 1;
     }
 
-    pub(super) const fn statistics(&self) -> QuotaStatistics {
+    pub(super) fn statistics(&self) -> QuotaStatistics {
         QuotaStatistics {
             user: self.user,
             memory_total: self.untypeds.total() - self.reserved,
             memory_free: self.untypeds.free_bytes(),
+            slots_total: self.slots.total() - self.reserved_slots,
+            slots_free: self.slots_free(),
             most: self.most,
             used: self.used,
         }

@@ -14,11 +14,15 @@ use super::{Granted, Server, Session, badge_of, next_key};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::policy::page_tables::{Mapping, Private};
+use crate::resources::Counted;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn session_create(&mut self, request: SessionCreate) -> Granted<SessionCreated> {
         let pages = check_extents(&request.private)?;
         let key = next_key(&self.sessions, Limit::Sessions)?;
+        let payer = self.resources.payer_of(request.principal.user);
+        self.resources.pay_as(payer);
+        self.resources.check(Counted::Sessions)?;
         let private = self.policies.page_tables.answer.private;
         let slots = match private {
             PrivateForm::Frames => u32::try_from(pages).map_err(|_| Error::OutOfSlots)?,
@@ -40,7 +44,7 @@ impl<K: Kernel> Server<K> {
         };
         let slot = cap.first();
         let session = Session {
-            payer: self.resources.payer_of(request.principal.user),
+            payer,
             principal: request.principal,
             private: mappings(&request.private, private_slots.first()),
             cap,
@@ -50,6 +54,7 @@ impl<K: Kernel> Server<K> {
             self.release_session(session);
             return Err(Error::LimitReached(Limit::Sessions));
         }
+        self.resources.charge(Counted::Sessions);
         Ok((reply, Some(slot)))
     }
 
@@ -57,6 +62,7 @@ impl<K: Kernel> Server<K> {
         let key = self.session_named(request.session)?;
         self.release_all_of(key);
         if let Some(session) = self.sessions.remove(key) {
+            self.resources.refund(session.payer, Counted::Sessions);
             self.release_session(session);
         }
         Ok(((), None))

@@ -7,6 +7,7 @@ use vas_server::StartError;
 use crate::support::*;
 
 const COUNTS: Counts = Counts {
+    sessions: 2,
     vases: 3,
     segments: 4,
     attachments: 2,
@@ -18,6 +19,7 @@ fn quota(user: u32, memory: u64) -> Quota {
     Quota {
         user,
         memory,
+        slots: 2048,
         counts,
     }
 }
@@ -71,6 +73,65 @@ fn what_is_promised_is_there_when_others_have_used_up_all_they_can_get() {
     world.free(&rich, large).unwrap();
     world.free(&rich, two).unwrap();
     assert_eq!(world.quota(&rich).memory_free, promised);
+}
+
+#[test]
+fn slots_that_are_promised_are_there_when_others_have_used_up_all_they_can_get() {
+    let mut world = World::promising(&[27], &[quota(1, 4 * MIB)]).unwrap();
+    let poor = world.bare_process(2);
+    let rich = world.bare_process(1);
+    let promised = world.quota(&rich);
+    // The session has one.
+    assert_eq!((promised.slots_total, promised.slots_free), (2048, 2047));
+    let slots = world.statistics();
+    let rest = world.quota(&poor);
+    assert_eq!(
+        u64::from(rest.slots_total + promised.slots_total),
+        slots.slots_total
+    );
+    assert_eq!(
+        u64::from(rest.slots_free + promised.slots_free),
+        slots.slots_free
+    );
+
+    let mut pages = 1024;
+    for number in 0.. {
+        let request = alloc(&format!("many {number}"), BASE, pages * 4 * KIB, SMALL);
+        match world.try_segment(&poor, &request) {
+            Ok(_) => {}
+            Err(Error::OutOfSlots | Error::OutOfMemory) if pages > 1 => pages /= 2,
+            Err(error) => {
+                assert_eq!(error, Error::OutOfSlots);
+                break;
+            }
+        }
+    }
+    assert_eq!(world.quota(&rich), promised);
+    let most = u64::from(promised.slots_free) / 2;
+    let segment = world.segment(&rich, "own", BASE, most * 4 * KIB);
+    let used = world.quota(&rich);
+    assert!(u64::from(used.slots_free) < most);
+    assert!(world.quota(&poor).slots_free < 4);
+    world.free(&rich, segment).unwrap();
+    assert_eq!(world.quota(&rich), promised);
+}
+
+#[test]
+fn a_user_has_no_more_slots_and_sessions_than_were_promised() {
+    let mut world = World::promising(&[24], &[quota(1, 12 * MIB)]).unwrap();
+    let process = world.bare_process(1);
+    let before = world.picture(&process);
+    let request = alloc("large", BASE, 2048 * 4 * KIB, SMALL);
+    let answer = world.try_segment(&process, &request).map(|_| ());
+    assert_eq!(answer, Err(Error::OutOfSlots));
+    assert_eq!(world.picture(&process), before);
+
+    let second = world.bare_process(1);
+    let third = world.try_process(1, &[], &[]).map(|_| ());
+    assert_eq!(third, Err(Error::LimitReached(Limit::Sessions)));
+    world.bare_process(2);
+    world.end(&second);
+    world.bare_process(1);
 }
 
 #[test]
@@ -145,6 +206,7 @@ fn objects_are_counted_for_the_user_that_made_them() {
     let reached = |limit| Err(Error::LimitReached(limit));
     assert_eq!(world.quota(&process).most, COUNTS);
     let rest = world.quota(&other).most;
+    assert_eq!(rest.sessions + COUNTS.sessions, limits::SESSIONS as u32);
     assert_eq!(rest.vases + COUNTS.vases, limits::VASES as u32);
     assert_eq!(rest.segments + COUNTS.segments, limits::SEGMENTS as u32);
     assert_eq!(
@@ -177,7 +239,9 @@ fn objects_are_counted_for_the_user_that_made_them() {
     let none = protocol::Rights::empty();
     let answer = world.restrict(&process, vases[1], none).map(|_| ());
     assert_eq!(answer, reached(Limit::Handles));
-    assert_eq!(world.quota(&process).used, COUNTS);
+    let sessions = 1;
+    let used = Counts { sessions, ..COUNTS };
+    assert_eq!(world.quota(&process).used, used);
     // One that is there already can be had.
     world.restrict(&process, vases[0], none).unwrap();
 
@@ -200,7 +264,11 @@ fn objects_are_counted_for_the_user_that_made_them() {
         world.free(&process, segment).unwrap();
     }
     let after = world.quota(&process);
-    assert_eq!(after.used, Counts::default());
+    let used = Counts {
+        sessions,
+        ..Counts::default()
+    };
+    assert_eq!(after.used, used);
     assert_eq!(after.memory_free, after.memory_total);
 }
 
