@@ -32,6 +32,11 @@ pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
 pub const ROOTS_PER_VAS: usize = 16;
 /// Pieces of one segment: it can be grown so often less once.
 pub const PIECES_PER_SEGMENT: usize = 16;
+/// Attachments of a session, and segments of a VAS or of an attachment, that the server
+/// remembers for fault reports after they have gone: the last ones.
+pub const DEPARTED: usize = 4;
+/// Longest report of a fault that the parent of a process is told, in bytes.
+pub const REPORT_BYTES: usize = 240;
 /// Bytes that one [`SegCopy`](crate::message::SegCopy) copies at most.
 pub const COPY_BYTES: u64 = 256 << 10;
 /// Groups a principal belongs to.

@@ -781,12 +781,33 @@ pub struct Explain {
 /// What the server knows about a failed access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The VAS that was active.
+    /// The VAS that was active, or that the attachment was of.
     pub vas: Option<Name>,
-    /// The segment that holds or would have held the address.
+    /// The segment that holds, held or would have held the address.
     pub segment: Option<SegmentPlace>,
     /// Why it failed.
     pub reason: FaultReason,
+}
+
+/// How something that a process used to reach came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Departure {
+    /// [`VasDetach`], [`SegDetach`] or [`SegDetachLocal`].
+    Detached,
+    /// [`Command::Evict`].
+    Evicted,
+    /// It was deleted, or its lifetime ended.
+    Deleted,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Departure::Detached => "detached",
+            Departure::Evicted => "evicted",
+            Departure::Deleted => "deleted",
+        })
+    }
 }
 
 /// A segment and a VAS that has it.
@@ -807,8 +828,12 @@ pub enum FaultReason {
     OtherVas,
     /// A store to memory that is read-only here.
     ReadOnly,
-    /// The attachment has been taken away.
-    Detached,
+    /// There is no such attachment, or it ended long ago.
+    NoAttachment,
+    /// The attachment is no longer there: it was detached, or its VAS was cleared or deleted.
+    AttachmentEnded(Departure),
+    /// The segment that had the address is in the VAS no longer.
+    SegmentLeft(Departure),
     /// The access should have succeeded: it was changed meanwhile, or it is a defect.
     Unexplained,
 }
@@ -816,10 +841,18 @@ pub enum FaultReason {
 impl fmt::Display for FaultReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
+            FaultReason::AttachmentEnded(Departure::Detached) => "the attachment was detached",
+            FaultReason::AttachmentEnded(Departure::Evicted) => {
+                "all who were attached to the VAS were evicted"
+            }
+            FaultReason::AttachmentEnded(Departure::Deleted) => "the VAS was deleted",
+            FaultReason::SegmentLeft(departure) => {
+                return write!(out, "the segment was {departure}");
+            }
             FaultReason::NoSegment => "no segment here",
             FaultReason::OtherVas => "the segment is in another VAS",
             FaultReason::ReadOnly => "read-only",
-            FaultReason::Detached => "the attachment was taken away",
+            FaultReason::NoAttachment => "no such attachment",
             FaultReason::Unexplained => "unexplained",
         })
     }

@@ -154,6 +154,22 @@ pub enum ExitStatus {
     Killed,
 }
 
+/// What the parent of a process learns of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// If it faulted, what init has printed about it. Empty otherwise.
+    pub report: heapless::String<{ limits::REPORT_BYTES }>,
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Self {
+        let report = heapless::String::new();
+        Ended { status, report }
+    }
+}
+
 /// Labels of requests to init. Bodies are `postcard`, as for the VAS service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
@@ -162,7 +178,7 @@ pub enum InitOperation {
     Print = 128,
     /// Body: [`Spawn`]. Reply: [`ProcessId`].
     Spawn = 129,
-    /// Body: [`ProcessId`]. Reply: [`ExitStatus`], when it has ended.
+    /// Body: [`ProcessId`]. Reply: [`Ended`], when it has.
     Wait = 130,
     /// Body: [`ProcessId`]. Ends it.
     Kill = 131,

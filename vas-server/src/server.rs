@@ -25,16 +25,17 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 
 use protocol::message::{
-    Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc, SegAttach,
-    SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList,
-    SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach, VasClone, VasCreate,
-    VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    Departure, Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc,
+    SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
+    SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
+    VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot,
+    VasStat,
 };
 use protocol::wire::{self, Words};
-use protocol::{Access, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
+use protocol::{Access, AttachmentId, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
 
 use crate::arena::{Arena, Key};
 use crate::kernel::{Kernel, Slot, TABLE_BITS};
@@ -124,6 +125,8 @@ struct Session {
     private_slots: SlotRange,
     /// Where private memory lies; the frames only if the policy asks for them.
     private: Vec<Mapping>,
+    /// Its attachments that have ended.
+    ended: Departed<EndedAttachment>,
 }
 
 struct Vas<K> {
@@ -136,6 +139,8 @@ struct Vas<K> {
     tlb_tag: bool,
     /// Named addresses.
     roots: Vec<(Name, u64)>,
+    /// Segments that were in it.
+    left: Departed<LeftSegment>,
 }
 
 struct Segment {
@@ -167,6 +172,24 @@ struct Attachment {
     root: SlotRange,
     /// Segments of this attachment alone, by key, with the access that it has them with.
     segments: Vec<(Key, Access)>,
+    /// Segments that it had.
+    left: Departed<LeftSegment>,
+}
+
+/// The last that have gone, to explain faults.
+type Departed<T> = heapless::HistoryBuf<T, { limits::DEPARTED }>;
+
+struct EndedAttachment {
+    key: Key,
+    vas: Name,
+    departure: Departure,
+}
+
+struct LeftSegment {
+    name: Name,
+    /// The first and the last address.
+    addresses: RangeInclusive<u64>,
+    departure: Departure,
 }
 
 /// The reply, and the cap that goes with it.
@@ -489,6 +512,11 @@ fn require(rights: Rights, needs: Rights) -> Result<(), Error> {
 /// The memory of so many page tables.
 fn table_bytes(tables: u32) -> u64 {
     u64::from(tables) << TABLE_BITS
+}
+
+/// How a session names an attachment; 0 is none.
+fn attachment_id(key: Key) -> AttachmentId {
+    AttachmentId(u64::from(key.number()) + 1)
 }
 
 /// The key that a new object will get.

@@ -142,10 +142,14 @@ impl fmt::Display for Report {
             Cause::Private(reason) => out.write_str(reason),
             Cause::Unknown => out.write_str("no explanation"),
             Cause::Vas(Explanation {
-                reason: FaultReason::Detached,
+                vas,
+                reason: reason @ (FaultReason::NoAttachment | FaultReason::AttachmentEnded(_)),
                 ..
             }) => {
-                write!(out, "{}", FaultReason::Detached)
+                if let Some(vas) = vas {
+                    write!(out, "VAS {vas} was active: ")?;
+                }
+                write!(out, "{reason}")
             }
             Cause::Vas(Explanation {
                 vas,

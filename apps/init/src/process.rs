@@ -12,7 +12,7 @@ use image::{ArchivedProgram, ArchivedSegment, Image};
 use objects::{Block, SlotRange};
 use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
 use protocol::message::{Access, PrivateExtent, SessionId};
-use protocol::process::{ExitStatus, InitError, ProcessId};
+use protocol::process::{Ended, InitError, ProcessId};
 use sel4::{ObjectType, PrioProps, SLOT_BITS, UserContext, cap};
 
 use crate::memory::{Maker, Objects, first};
@@ -133,7 +133,7 @@ pub struct Process {
     /// Its private memory, for fault reports.
     pub extents: heapless::Vec<PrivateExtent, { protocol::limits::PRIVATE_EXTENTS }>,
     /// Set once it has ended.
-    pub status: Option<ExitStatus>,
+    pub ended: Option<Ended>,
     /// The parent's reply cap while it waits for the end.
     pub waiter: Option<SlotRange>,
     blocks: Vec<Block>,
@@ -150,7 +150,7 @@ impl Process {
             component,
             session: None,
             extents: heapless::Vec::new(),
-            status: None,
+            ended: None,
             waiter: None,
             blocks: Vec::new(),
             slots: None,

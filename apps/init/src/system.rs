@@ -3,6 +3,7 @@
 //! The running system: processes by number, and what they ask of init.
 
 use alloc::vec::Vec;
+use core::fmt::Write;
 
 use image::Image;
 use protocol::Name;
@@ -10,7 +11,7 @@ use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES};
 use protocol::limits;
 use protocol::message::{Principal, PrivateForm, SessionCreated};
 use protocol::process::{
-    ActiveSpace, CNODE_BITS, ExitStatus, File, InitError, InitOperation, ProcessId, Spawn,
+    ActiveSpace, CNODE_BITS, Ended, ExitStatus, File, InitError, InitOperation, ProcessId, Spawn,
     StartInfo, slot,
 };
 use protocol::wire::{self, WORDS, Words};
@@ -86,8 +87,8 @@ impl System {
             } else {
                 self.request(sender, info.label(), length, &mut words)
             };
-            if let Some(status) = self.status(main) {
-                self.finish(main, status);
+            if let Some(ended) = self.ended(main) {
+                self.finish(main, ended.status);
             }
             message = match answer {
                 Answer::Reply { label, length } => {
@@ -112,11 +113,9 @@ impl System {
         self.processes.iter_mut().find(|process| process.id == id)
     }
 
-    fn status(&self, id: ProcessId) -> Option<ExitStatus> {
-        self.processes
-            .iter()
-            .find(|process| process.id == id)?
-            .status
+    fn ended(&self, id: ProcessId) -> Option<&Ended> {
+        let mut processes = self.processes.iter();
+        processes.find(|process| process.id == id)?.ended.as_ref()
     }
 
     /// The component's name, for messages.
@@ -143,7 +142,7 @@ impl System {
                 .spawn_request(sender, body)
                 .and_then(|child| wire::encode(&child, words).map_err(|_| InitError::Malformed)),
             Some(InitOperation::Wait) => match self.wait(sender, body) {
-                Ok(Some(status)) => wire::encode(&status, words).map_err(|_| InitError::Malformed),
+                Ok(Some(ended)) => wire::encode(&ended, words).map_err(|_| InitError::Malformed),
                 Ok(None) => return Answer::None,
                 Err(error) => Err(error),
             },
@@ -151,7 +150,7 @@ impl System {
             Some(InitOperation::Exit) => {
                 // A process that cannot say how it ends ends all the same.
                 let status = wire::decode(body).unwrap_or(ExitStatus::Killed);
-                self.end(sender, status);
+                self.end(sender, status.into());
                 return Answer::None;
             }
             None => Err(InitError::Malformed),
@@ -361,11 +360,11 @@ impl System {
         Ok(())
     }
 
-    fn wait(&mut self, sender: ProcessId, body: &[u64]) -> Result<Option<ExitStatus>, InitError> {
+    fn wait(&mut self, sender: ProcessId, body: &[u64]) -> Result<Option<Ended>, InitError> {
         let child = self.child(sender, body)?;
-        if let Some(status) = self.status(child) {
+        if let Some(ended) = self.ended(child).cloned() {
             self.processes.retain(|process| process.id != child);
-            return Ok(Some(status));
+            return Ok(Some(ended));
         }
         let reply = self.objects.slots(1).map_err(|_| InitError::OutOfMemory)?;
         let saved = Objects::CNODE.save_caller(first(&reply), DEPTH);
@@ -381,8 +380,8 @@ impl System {
 
     fn kill(&mut self, sender: ProcessId, body: &[u64]) -> Result<(), InitError> {
         let child = self.child(sender, body)?;
-        if self.status(child).is_none() {
-            self.end(child, ExitStatus::Killed);
+        if self.ended(child).is_none() {
+            self.end(child, ExitStatus::Killed.into());
         }
         Ok(())
     }
@@ -414,16 +413,15 @@ impl System {
             self.name(sender),
             sender.0
         );
-        self.end(
-            sender,
-            ExitStatus::Faulted {
-                address: report.address,
-            },
-        );
+        let address = report.address;
+        let mut ended = Ended::from(ExitStatus::Faulted { address });
+        // What does not fit is told on the console only.
+        let _ = write!(ended.report, "{report}");
+        self.end(sender, ended);
     }
 
     /// Ends a process and releases all that it held.
-    fn end(&mut self, id: ProcessId, status: ExitStatus) {
+    fn end(&mut self, id: ProcessId, ended: Ended) {
         let Some(position) = self.processes.iter().position(|process| process.id == id) else {
             return;
         };
@@ -432,7 +430,7 @@ impl System {
 
         // Its children go on without a parent; those that have ended are forgotten.
         self.processes
-            .retain(|child| child.parent != Some(id) || child.status.is_none());
+            .retain(|child| child.parent != Some(id) || child.ended.is_none());
         for child in self
             .processes
             .iter_mut()
@@ -444,11 +442,10 @@ impl System {
             }
         }
 
-        process.status = Some(status);
         match process.waiter.take() {
             Some(reply) => {
                 let mut words = [0; WORDS];
-                let length = wire::encode(&status, &mut words).unwrap_or(0);
+                let length = wire::encode(&ended, &mut words).unwrap_or(0);
                 let registers = sel4::write_message(&words[..length]);
                 let info = MessageInfo::new(0, 0, 0, length as u64);
                 sel4::send(cap::Endpoint::from_bits(first(&reply)), info, registers);
@@ -456,6 +453,7 @@ impl System {
             }
             // The first process is asked for by init itself.
             None if process.parent.is_some() || process.id == ProcessId(FIRST_PROCESS) => {
+                process.ended = Some(ended);
                 self.processes.push(process);
             }
             None => {}

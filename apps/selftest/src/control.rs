@@ -102,11 +102,8 @@ fn an_evicted_process_faults_and_others_go_on() -> Outcome {
     inside(&stays, || wait_for(BASE, 1))?;
     client_lib::vas_ctl(&place.vas, Command::Evict)?;
     // Nothing of it is mapped any longer, not even what it would run next.
-    let status = runtime::process::wait(process)?;
-    common::failure::check(
-        matches!(status, ExitStatus::Faulted { .. }),
-        "the evicted process goes on",
-    )?;
+    let reason = "VAS gate was active: all who were attached to the VAS were evicted";
+    fixture::faults_with(process, reason)?;
     inside(&stays, || {
         store(BASE, 2);
         Ok(())
@@ -122,7 +119,8 @@ fn a_segment_that_is_taken_from_all_is_seen_by_none() -> Outcome {
     let process = fixture::start(actor::OTHER, &format!("hold gate {BASE}"))?;
     visit(&place.vas, || wait_for(BASE, 1))?;
     client_lib::seg_ctl(&place.segment, Command::Evict)?;
-    fixture::ends_with(process, ExitStatus::Faulted { address: BASE })?;
+    let reason = "VAS gate active, segment gate: the segment was evicted";
+    fixture::faults_with(process, reason)?;
     check_equal("segments", client_lib::vas_stat(&place.vas)?.segments, 0)?;
     Ok(place.remove()?)
 }

@@ -19,6 +19,7 @@ use crate::harness::tests;
 tests! {
     a_fault_in_the_null_page_is_told_with_its_address,
     a_fault_at_any_unmapped_address_is_told_with_all_of_it,
+    every_reason_of_a_fault_is_told,
     a_stack_that_overflows_faults_in_its_guard_page,
     the_stack_the_ipc_buffer_and_the_start_page_end_where_they_should,
     a_store_to_code_or_constants_faults,
@@ -74,6 +75,42 @@ fn a_fault_at_any_unmapped_address_is_told_with_all_of_it() -> Outcome {
         unreachable(address)?;
     }
     Ok(())
+}
+
+fn every_reason_of_a_fault_is_told() -> Outcome {
+    let place = Place::new("ridge")?;
+    let stack = STACK_TOP - STACK_BYTES - 8;
+    for (arguments, reason) in [
+        ("crash-at load 0x8".into(), "the null page"),
+        (
+            "crash-at load 0x1000".into(),
+            "below the program, never mapped",
+        ),
+        (
+            format!("crash-at load {stack:#x}"),
+            "the guard page of the stack: stack overflow",
+        ),
+        (
+            format!("crash-at store {START_INFO:#x}"),
+            "private memory, read-only",
+        ),
+        (
+            format!("crash-at load {FILES:#x}"),
+            "private addresses, not mapped",
+        ),
+        (
+            format!("crash-at load {BASE:#x}"),
+            "no VAS active: no segment here",
+        ),
+        (
+            format!("load-then-store ridge read-only {BASE}"),
+            "VAS ridge active, segment ridge: read-only",
+        ),
+    ] {
+        let process = fixture::start(actor::OTHER, &arguments)?;
+        fixture::faults_with(process, reason)?;
+    }
+    Ok(place.remove()?)
 }
 
 fn a_stack_that_overflows_faults_in_its_guard_page() -> Outcome {
@@ -163,7 +200,10 @@ fn the_segment_of_another_vas_cannot_be_reached() -> Outcome {
     let address = 3 * SLOT_BYTES + 16;
     // The word there is loaded in the right VAS, the next one in the wrong one.
     let arguments = format!("load-from-other ridge valley {address}");
-    fixture::expect(actor::OTHER, &arguments, faulted(address + 8))?;
+    let process = fixture::start(actor::OTHER, &arguments)?;
+    let reason =
+        "VAS valley active, segment elsewhere is in VAS ridge: the segment is in another VAS";
+    fixture::faults_with(process, reason)?;
     here.remove()?;
     there.remove()?;
     Ok(client_lib::seg_free(&other)?)
@@ -202,11 +242,9 @@ fn a_process_whose_root_is_taken_away_faults_and_the_others_go_on() -> Outcome {
     let attachment = attach(&place.vas)?;
     inside(&attachment, || wait_for(BASE, 1))?;
     let victim = format!("detach-inside ridge {}", BASE + 4096);
-    let status = fixture::run(actor::OTHER, &victim)?;
-    check(
-        matches!(status, ExitStatus::Faulted { .. }),
-        "a thread ran on without a root",
-    )?;
+    let victim = fixture::start(actor::OTHER, &victim)?;
+    let reason = "VAS ridge was active: the attachment was detached";
+    fixture::faults_with(victim, reason)?;
     inside(&attachment, || {
         check_equal("what it wrote before", load(BASE + 4096), 1)?;
         store(BASE, 2);

@@ -5,7 +5,7 @@
 use alloc::format;
 
 use client_lib::{Access, Error, Mode, PageSize, Rights, Segment, Vas};
-use common::failure::check_equal;
+use common::failure::{check, check_equal};
 use common::{Failure, Outcome, verdict};
 use protocol::address_map::SLOT_BYTES;
 use protocol::process::{ExitStatus, ProcessId};
@@ -84,6 +84,16 @@ pub fn run(actor: &str, arguments: &str) -> Result<ExitStatus, Failure> {
 #[track_caller]
 pub fn ends_with(id: ProcessId, expected: ExitStatus) -> Outcome {
     check_equal("end of the process", process::wait(id)?, expected)
+}
+
+/// Fails unless the process faults and is told this reason.
+#[track_caller]
+pub fn faults_with(id: ProcessId, reason: &str) -> Outcome {
+    let ended = process::wait_for_report(id)?;
+    let faulted = matches!(ended.status, ExitStatus::Faulted { .. });
+    check(faulted, "the process did not fault")?;
+    let (_, told) = ended.report.split_once(": ").unwrap_or_default();
+    check_equal("reason of the fault", told, reason)
 }
 
 /// Runs an actor; fails unless it ends like this.

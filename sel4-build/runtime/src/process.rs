@@ -6,7 +6,7 @@ use core::fmt;
 use protocol::Name;
 use protocol::address_map::{PAGE_BYTES, START_INFO};
 use protocol::process::{
-    ExitStatus, InitError, InitOperation, ProcessId, ServerStartInfo, Spawn, StartInfo, slot,
+    Ended, ExitStatus, InitError, InitOperation, ProcessId, ServerStartInfo, Spawn, StartInfo, slot,
 };
 use protocol::wire::{self, WORDS};
 use sel4::{MessageInfo, cap};
@@ -108,6 +108,15 @@ pub fn spawn(component: &str, arguments: &str) -> Result<ProcessId, InitError> {
 ///
 /// [`InitError::NotFound`] if it is not a process that this one started, or was waited for.
 pub fn wait(process: ProcessId) -> Result<ExitStatus, InitError> {
+    wait_for_report(process).map(|ended| ended.status)
+}
+
+/// As [`wait`], with the report if it faulted.
+///
+/// # Errors
+///
+/// As [`wait`].
+pub fn wait_for_report(process: ProcessId) -> Result<Ended, InitError> {
     ask(InitOperation::Wait, &process)
 }
 

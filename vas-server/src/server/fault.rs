@@ -3,29 +3,28 @@
 //! Why an access failed.
 
 use protocol::message::{Explain, Explanation, FaultReason, SegmentPlace};
-use protocol::{Access, Error};
+use protocol::{Access, AttachmentId, Error, Name};
 
-use super::{Attachment, Granted, Segment, Server, Vas};
+use super::{Attachment, Granted, Segment, Server, Session, Vas, attachment_id};
 use crate::arena::Key;
 use crate::kernel::Kernel;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn explain(&self, request: Explain) -> Granted<Explanation> {
-        let session = self.session_named(request.session)?;
-        let private = &self.session(session)?.private;
-        let (active, detached) = match request.active {
-            None => (None, false),
-            Some(id) => {
-                let key = self.attachment_of(session, id);
-                let attachment = key.and_then(|key| self.attachments.get(key));
-                (attachment, attachment.is_none())
-            }
+        let key = self.session_named(request.session)?;
+        let session = self.session(key)?;
+        let active = match request.active {
+            None => None,
+            Some(id) => match self.attachment_of(key, id) {
+                Some(attachment) => self.attachments.get(attachment),
+                None => return Ok((session.explain_ended(id), None)),
+            },
         };
         let here = active.and_then(|active| self.segment_at(active, request.address));
         let elsewhere = || {
             self.attachments
                 .iter()
-                .filter(|(_, attachment)| attachment.session == session)
+                .filter(|(_, attachment)| attachment.session == key)
                 .find_map(|(_, attachment)| self.segment_at(attachment, request.address))
         };
         let found = here.or_else(elsewhere);
@@ -38,26 +37,39 @@ impl<K: Kernel> Server<K> {
                     .min(active.map_or(place.access, |active| active.access))
             })
             .or_else(|| {
-                private
+                session
+                    .private
                     .iter()
                     .find(|extent| (extent.base..=extent.last()).contains(&request.address))
                     .map(|extent| extent.access)
             });
-        let reason = match access {
-            _ if detached => FaultReason::Detached,
-            Some(Access::ReadOnly) if request.write => FaultReason::ReadOnly,
-            Some(_) => FaultReason::Unexplained,
-            None if found.is_some() => FaultReason::OtherVas,
-            None => FaultReason::NoSegment,
-        };
-        let explanation = Explanation {
-            vas: active
-                .and_then(|active| self.vases.get(active.vas))
-                .map(|vas| vas.object.name.clone()),
-            segment: found.map(|place| SegmentPlace {
-                segment: place.segment.object.name.clone(),
-                vas: place.vas.object.name.clone(),
+        let vas = active.and_then(|active| self.vases.get(active.vas));
+        let left = match found {
+            Some(_) => None,
+            None => active.zip(vas).and_then(|(active, vas)| {
+                let mut left = active
+                    .left
+                    .oldest_ordered()
+                    .chain(vas.left.oldest_ordered());
+                left.rfind(|segment| segment.addresses.contains(&request.address))
             }),
+        };
+        let reason = match (access, left) {
+            (Some(Access::ReadOnly), _) if request.write => FaultReason::ReadOnly,
+            (Some(_), _) => FaultReason::Unexplained,
+            (None, Some(left)) => FaultReason::SegmentLeft(left.departure),
+            (None, None) if found.is_some() => FaultReason::OtherVas,
+            (None, None) => FaultReason::NoSegment,
+        };
+        let place = |segment: &Name, vas: &Vas<K>| SegmentPlace {
+            segment: segment.clone(),
+            vas: vas.object.name.clone(),
+        };
+        let found = found.map(|found| place(&found.segment.object.name, found.vas));
+        let left = left.zip(vas).map(|(left, vas)| place(&left.name, vas));
+        let explanation = Explanation {
+            vas: vas.map(|vas| vas.object.name.clone()),
+            segment: found.or(left),
             reason,
         };
         Ok((explanation, None))
@@ -80,6 +92,21 @@ impl<K: Kernel> Server<K> {
     /// The session of a key that was checked.
     pub(super) fn session(&self, key: Key) -> Result<&super::Session, Error> {
         self.sessions.get(key).ok_or(Error::UnknownOperation)
+    }
+}
+
+impl Session {
+    /// What became of an attachment that is there no longer.
+    fn explain_ended(&self, id: AttachmentId) -> Explanation {
+        let mut ended = self.ended.oldest_ordered();
+        let ended = ended.find(|ended| attachment_id(ended.key) == id);
+        Explanation {
+            vas: ended.map(|ended| ended.vas.clone()),
+            segment: None,
+            reason: ended.map_or(FaultReason::NoAttachment, |ended| {
+                FaultReason::AttachmentEnded(ended.departure)
+            }),
+        }
     }
 }
 

@@ -8,8 +8,9 @@
 use alloc::vec::Vec;
 
 use protocol::Lifetime;
+use protocol::message::Departure;
 
-use super::{Attachment, Object, Server, Vas};
+use super::{Attachment, EndedAttachment, Object, Server, Vas};
 use crate::arena::{Arena, Key};
 use crate::kernel::Kernel;
 use crate::resources::Counted;
@@ -18,7 +19,7 @@ impl<K: Kernel> Server<K> {
     /// Deletes a VAS.
     pub(super) fn remove_vas(&mut self, key: Key) {
         for attachment in self.attachments_where(|attachment| attachment.vas == key) {
-            self.end_attachment(attachment);
+            self.end_attachment(attachment, Departure::Deleted);
         }
         if let Some(vas) = self.vases.remove(key) {
             self.vas_names.remove(&vas.object.name);
@@ -34,13 +35,13 @@ impl<K: Kernel> Server<K> {
     /// Ends all attachments of processes to a VAS.
     pub(super) fn evict_from_vas(&mut self, key: Key) {
         for attachment in self.attachments_where(|attachment| attachment.vas == key) {
-            self.release_attachment(attachment);
+            self.release_attachment(attachment, Departure::Evicted);
         }
     }
 
     /// Frees a segment.
     pub(super) fn remove_segment(&mut self, key: Key) {
-        self.detach_everywhere(key);
+        self.detach_everywhere(key, Departure::Deleted);
         if let Some(segment) = self.segments.remove(key) {
             self.segment_names.remove(&segment.object.name);
             self.resources
@@ -55,13 +56,13 @@ impl<K: Kernel> Server<K> {
             .segments
             .get(key)
             .is_some_and(|segment| segment.vases > 0);
-        self.detach_everywhere(key);
+        self.detach_everywhere(key, Departure::Evicted);
         if used {
             self.end_if_left_alone(key);
         }
     }
 
-    fn detach_everywhere(&mut self, key: Key) {
+    fn detach_everywhere(&mut self, key: Key, departure: Departure) {
         let Some(segment) = self.segments.get_mut(key) else {
             return;
         };
@@ -79,6 +80,7 @@ impl<K: Kernel> Server<K> {
             if let Some(vas) = self.vases.get_mut(vas)
                 && let Some(access) = take(&mut vas.segments, key)
             {
+                vas.left.write(segment.left(departure));
                 for piece in segment.mappings_in(key, access) {
                     vas.tables.remove_segment(&mut self.resources, &piece);
                 }
@@ -89,6 +91,7 @@ impl<K: Kernel> Server<K> {
                 && let Some(vas) = self.vases.get_mut(attachment.vas)
                 && let Some(access) = take(&mut attachment.segments, key)
             {
+                attachment.left.write(segment.left(departure));
                 let tables = &mut vas.tables;
                 for piece in segment.mappings_in(key, access) {
                     tables.remove_local_segment(&mut self.resources, attachment_key, &piece);
@@ -116,8 +119,8 @@ impl<K: Kernel> Server<K> {
     }
 
     /// Ends an attachment, and its VAS if it was the last of one that dies so.
-    pub(super) fn release_attachment(&mut self, key: Key) {
-        let Some(vas_key) = self.end_attachment(key) else {
+    pub(super) fn release_attachment(&mut self, key: Key, departure: Departure) {
+        let Some(vas_key) = self.end_attachment(key, departure) else {
             return;
         };
         let dies = self.vases.get(vas_key).is_some_and(|vas| {
@@ -129,11 +132,19 @@ impl<K: Kernel> Server<K> {
     }
 
     /// Takes the root away and forgets the attachment. Answers which VAS it was of.
-    fn end_attachment(&mut self, key: Key) -> Option<Key> {
+    fn end_attachment(&mut self, key: Key, departure: Departure) -> Option<Key> {
         let attachment = self.attachments.remove(key)?;
         if let Some(vas) = self.vases.get_mut(attachment.vas) {
             vas.tables.detach(&mut self.resources, key);
             vas.attachments -= 1;
+            if let Some(session) = self.sessions.get_mut(attachment.session) {
+                let vas = vas.object.name.clone();
+                session.ended.write(EndedAttachment {
+                    key,
+                    vas,
+                    departure,
+                });
+            }
         }
         self.resources.delete_slots(attachment.root);
         self.resources
@@ -147,7 +158,7 @@ impl<K: Kernel> Server<K> {
     /// A session ends: its attachments, and what dies with its creator.
     pub(super) fn release_all_of(&mut self, session: Key) {
         for attachment in self.attachments_where(|attachment| attachment.session == session) {
-            self.release_attachment(attachment);
+            self.release_attachment(attachment, Departure::Detached);
         }
         for key in made_by(&mut self.vases, session, |vas| &mut vas.object) {
             self.remove_vas(key);

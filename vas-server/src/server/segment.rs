@@ -8,13 +8,15 @@ use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    Command, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal, SegEntry,
-    SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
+    Command, Departure, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
+    SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
 
 use super::lifetime::take;
-use super::{Granted, Handles, Object, Piece, Segment, Server, next_key, require, table_bytes};
+use super::{
+    Granted, Handles, LeftSegment, Object, Piece, Segment, Server, next_key, require, table_bytes,
+};
 use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel, Slot};
 use crate::policy::page_tables::tree::Tree;
@@ -182,6 +184,7 @@ impl<K: Kernel> Server<K> {
             .get(key)
             .ok_or(Error::StaleHandle { position: 1 })?;
         let access = take(&mut vas.segments, key).ok_or(Error::NotAttached)?;
+        vas.left.write(segment.left(Departure::Detached));
         for piece in segment.mappings_in(key, access) {
             vas.tables.remove_segment(&mut self.resources, &piece);
         }
@@ -260,6 +263,7 @@ impl<K: Kernel> Server<K> {
             .get(key)
             .ok_or(Error::StaleHandle { position: 0 })?;
         let access = take(&mut attachment.segments, key).ok_or(Error::NotAttached)?;
+        attachment.left.write(segment.left(Departure::Detached));
         for piece in segment.mappings_in(key, access) {
             vas.tables
                 .remove_local_segment(&mut self.resources, attachment_key, &piece);
@@ -485,6 +489,15 @@ impl<K: Kernel> Server<K> {
 }
 
 impl Segment {
+    /// What is remembered of it where it was.
+    pub(super) fn left(&self, departure: Departure) -> LeftSegment {
+        LeftSegment {
+            name: self.object.name.clone(),
+            addresses: self.base()..=self.last(),
+            departure,
+        }
+    }
+
     fn first(&self) -> Option<&Mapping> {
         self.pieces.first().map(|piece| &piece.mapping)
     }

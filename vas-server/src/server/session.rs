@@ -10,7 +10,7 @@ use protocol::message::{
 };
 use protocol::{Error, Kind, Limit, Rights};
 
-use super::{Granted, Server, Session, badge_of, next_key};
+use super::{Departed, Granted, Server, Session, badge_of, next_key};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::policy::page_tables::{Mapping, Private};
@@ -49,6 +49,7 @@ impl<K: Kernel> Server<K> {
             private: mappings(&request.private, private_slots.first()),
             cap,
             private_slots,
+            ended: Departed::new(),
         };
         if let Err(session) = self.sessions.insert(session) {
             self.release_session(session);

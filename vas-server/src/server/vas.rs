@@ -7,13 +7,15 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use protocol::message::{
-    Attached, Command, Granted as GrantedReply, Root, VasAttach, VasClone, VasCommand, VasCreate,
-    VasCtl, VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
+    Attached, Command, Departure, Granted as GrantedReply, Root, VasAttach, VasClone, VasCommand,
+    VasCreate, VasCtl, VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot,
+    VasStatistics,
 };
 use protocol::{Access, AttachmentId, Error, Kind, Limit, Name, Rights, limits};
 
 use super::{
-    Attachment, Granted, Handles, Object, Segment, Server, Vas, next_key, require, table_bytes,
+    Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id, next_key,
+    require, table_bytes,
 };
 use crate::arena::Key;
 use crate::kernel::Kernel;
@@ -75,6 +77,7 @@ impl<K: Kernel> Server<K> {
             tables,
             tlb_tag: false,
             roots,
+            left: Departed::new(),
         };
         let vas = match self.vases.insert(vas) {
             Ok(_) => self.vases.get(key),
@@ -165,6 +168,7 @@ impl<K: Kernel> Server<K> {
             access,
             root,
             segments: Vec::new(),
+            left: Departed::new(),
         };
         if let Err(attachment) = self.attachments.insert(attachment) {
             vas.tables.detach(&mut self.resources, key);
@@ -173,8 +177,7 @@ impl<K: Kernel> Server<K> {
         }
         vas.attachments += 1;
         self.resources.charge(Counted::Attachments);
-        // 0 is no attachment.
-        let attachment = AttachmentId(u64::from(key.number()) + 1);
+        let attachment = attachment_id(key);
         Ok((Attached { attachment }, Some(cap)))
     }
 
@@ -182,7 +185,7 @@ impl<K: Kernel> Server<K> {
         let key = self
             .attachment_of(session, request.attachment)
             .ok_or(Error::StaleAttachment)?;
-        self.release_attachment(key);
+        self.release_attachment(key, Departure::Detached);
         Ok(((), None))
     }
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::address_map::{IMAGE_BASE, STACK_TOP};
-use protocol::message::{Explain, Explanation, FaultReason, SegmentPlace, SessionId};
-use protocol::{AttachmentId, Error};
+use protocol::address_map::{IMAGE_BASE, LOCAL, STACK_TOP};
+use protocol::limits::DEPARTED;
+use protocol::message::{
+    Command, Departure, Explain, Explanation, FaultReason, SegAttachLocal, SegDetachLocal,
+    SegmentPlace, SessionId,
+};
+use protocol::{AttachmentId, Error, Lifetime};
 
 use crate::support::*;
 
@@ -120,8 +124,15 @@ fn every_reason_is_told_with_the_vas_and_the_segment() {
         (None, 0, false, None, None, NoSegment),
         (None, u64::MAX, true, None, None, NoSegment),
         // Attachments that are none.
-        (Some(AttachmentId(0)), BASE, false, None, heap, Detached),
-        (Some(AttachmentId(u64::MAX)), 0, false, None, None, Detached),
+        (Some(AttachmentId(0)), BASE, false, None, None, NoAttachment),
+        (
+            Some(AttachmentId(u64::MAX)),
+            0,
+            false,
+            None,
+            None,
+            NoAttachment,
+        ),
     ] {
         let explanation = scene.explain(active, address, write);
         let expected = Explanation {
@@ -136,13 +147,102 @@ fn every_reason_is_told_with_the_vas_and_the_segment() {
     }
 }
 
+/// What can become of a VAS or a segment that others use.
+const DEPARTURES: [Departure; 3] = [Departure::Detached, Departure::Evicted, Departure::Deleted];
+
 #[test]
-fn an_attachment_that_was_taken_away_explains_a_fault() {
+fn an_attachment_that_has_ended_explains_a_fault() {
+    for departure in DEPARTURES {
+        let mut scene = scene();
+        let creator = scene.world.process(1, &[]);
+        let vas = scene.world.vas(&creator, "short");
+        let process = scene.process.clone();
+        let attached = scene.world.attach(&process, vas, READ_WRITE).unwrap();
+        let world = &mut scene.world;
+        match departure {
+            Departure::Detached => world.detach(&process, attached).unwrap(),
+            Departure::Evicted => world.control_vas(&creator, vas, Command::Evict).unwrap(),
+            Departure::Deleted => {
+                let lifetime = lives(Lifetime::Creator);
+                world.control_vas(&creator, vas, lifetime).unwrap();
+                world.end(&creator);
+            }
+        }
+        let expected = Explanation {
+            vas: Some(name("short")),
+            segment: None,
+            reason: FaultReason::AttachmentEnded(departure),
+        };
+        let active = Some(attached.id);
+        assert_eq!(scene.explain(active, BASE, true), Ok(expected));
+    }
+}
+
+#[test]
+fn a_segment_that_has_left_explains_a_fault() {
+    for departure in DEPARTURES {
+        let mut scene = scene();
+        let creator = scene.world.process(1, &[]);
+        let world = &mut scene.world;
+        let [global, local] = [("short", BASE + 5 * GIB), ("own", LOCAL.start)]
+            .map(|(text, base)| world.segment(&creator, text, base, 8 * KIB));
+        let (_, vas) = world.find_vas(&creator, "data").unwrap();
+        world.add(&creator, vas, global, READ_WRITE).unwrap();
+        let process = scene.process.clone();
+        let attachment = scene.writing.id;
+        let access = READ_WRITE;
+        let request = SegAttachLocal { attachment, access };
+        world.call(&process, &request, &[local]).unwrap();
+        match departure {
+            Departure::Detached => {
+                world.remove(&creator, vas, global).unwrap();
+                let request = SegDetachLocal { attachment };
+                world.call(&process, &request, &[local]).unwrap();
+            }
+            Departure::Evicted => {
+                for segment in [global, local] {
+                    let evict = Command::Evict;
+                    world.control_segment(&creator, segment, evict).unwrap();
+                }
+            }
+            Departure::Deleted => {
+                for segment in [global, local] {
+                    let lifetime = lives(Lifetime::Creator);
+                    world.control_segment(&creator, segment, lifetime).unwrap();
+                }
+                world.end(&creator);
+            }
+        }
+        for (text, address) in [
+            ("short", BASE + 5 * GIB + 8 * KIB - 8),
+            ("own", LOCAL.start),
+        ] {
+            let expected = Explanation {
+                vas: Some(name("data")),
+                segment: Some(SegmentPlace {
+                    segment: name(text),
+                    vas: name("data"),
+                }),
+                reason: FaultReason::SegmentLeft(departure),
+            };
+            assert_eq!(scene.explain(Some(attachment), address, true), Ok(expected));
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_long_ago_is_forgotten() {
     let mut scene = scene();
-    let writing = scene.writing;
-    scene.world.detach(&scene.process, writing).unwrap();
-    let explanation = scene.explain(Some(writing.id), BASE, true).unwrap();
-    assert_eq!(explanation.reason, FaultReason::Detached);
+    let process = scene.process.clone();
+    let first = scene.writing;
+    scene.world.detach(&process, first).unwrap();
+    for _ in 0..DEPARTED {
+        let (_, vas) = scene.world.find_vas(&process, "data").unwrap();
+        let attached = scene.world.attach(&process, vas, READ_WRITE).unwrap();
+        scene.world.detach(&process, attached).unwrap();
+    }
+    let explanation = scene.explain(Some(first.id), BASE, true).unwrap();
+    assert_eq!(explanation.reason, FaultReason::NoAttachment);
 }
 
 #[test]
@@ -154,7 +254,7 @@ fn an_attachment_of_another_process_is_none_of_this_one() {
     let expected = Explanation {
         vas: None,
         segment: None,
-        reason: FaultReason::Detached,
+        reason: FaultReason::NoAttachment,
     };
     assert_eq!(explanation, expected);
 }

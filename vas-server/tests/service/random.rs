@@ -875,9 +875,16 @@ impl Model {
             self.restart(process);
         }
         let process = self.processes[0].clone();
-        while let Some((&object, vas)) = self.vases.first_key_value() {
+        // Looking one up may need a slot: those come last whose handles were revoked.
+        loop {
+            let fake = &*self.world.fake();
+            let revoked = |vas: &Vas| !fake.exists(vas.made);
+            let mut vases = self.vases.iter();
+            let Some((&object, vas)) = vases.min_by_key(|(_, vas)| revoked(vas)) else {
+                break;
+            };
             let mut handle = vas.made;
-            if !self.world.fake().exists(handle) {
+            if revoked(vas) {
                 let owner = self.processes[vas.owner].clone();
                 handle = self.world.find_vas(&owner, vas.name).unwrap().1;
             }
