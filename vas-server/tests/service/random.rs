@@ -879,7 +879,7 @@ impl Model {
         loop {
             let fake = &*self.world.fake();
             let revoked = |vas: &Vas| !fake.exists(vas.made);
-            let mut vases = self.vases.iter();
+            let vases = self.vases.iter();
             let Some((&object, vas)) = vases.min_by_key(|(_, vas)| revoked(vas)) else {
                 break;
             };
