@@ -33,13 +33,14 @@ mod slots;
 mod switch;
 
 use protocol::limits;
-pub use protocol::message::{Command, Lifetime, VasCommand};
 use protocol::message::{
-    QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl,
-    SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree, SegGrow, SegList, SegStat,
-    SegStatistics, ServerStat, Statistics, VasAttach, VasClone, VasCreate, VasCtl, VasDelete,
-    VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
+    AttachmentEntry, QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAttach, SegAttachLocal,
+    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree, SegGrow, SegList,
+    SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasAttachments, VasClone, VasCreate,
+    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    VasStatistics,
 };
+pub use protocol::message::{Command, Lifetime, VasCommand};
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
 pub use endpoint::Endpoint;
@@ -367,6 +368,19 @@ pub fn vas_list(after: Option<&str>) -> Result<impl Iterator<Item = VasEntry>, E
     Ok(rpc::call(&VasList { after }, &[])?.entries.into_iter())
 }
 
+/// The attachments of processes to a VAS; pass the last of a page to get the next one, as with
+/// [`vas_list`]. [`VasCommand::EvictAttachment`] ends one.
+///
+/// # Errors
+/// [`Error::StaleHandle`], [`Error::PermissionDenied`].
+pub fn vas_attachments(
+    vas: &Vas,
+    after: Option<AttachmentId>,
+) -> Result<impl Iterator<Item = AttachmentEntry> + use<>, Error> {
+    let page = rpc::call(&VasAttachments { after }, &[&vas.slot])?;
+    Ok(page.entries.into_iter())
+}
+
 /// The segments that this process may look up, in order of name; paged like [`vas_list`].
 ///
 /// # Errors
@@ -380,7 +394,7 @@ pub fn seg_list(after: Option<&str>) -> Result<impl Iterator<Item = SegEntry>, E
 ///
 /// # Errors
 /// [`Error::StaleHandle`], [`Error::PermissionDenied`], [`Error::CreatorEnded`],
-/// [`Error::NotFound`] if no handle has the number.
+/// [`Error::NotFound`] if no handle has the number, [`Error::StaleAttachment`].
 pub fn vas_ctl(vas: &Vas, command: impl Into<VasCommand>) -> Result<(), Error> {
     let command = command.into();
     rpc::call(&VasCtl { command }, &[&vas.slot])

@@ -70,6 +70,8 @@ operations! {
     VasSetRoot = 10 => ();
     /// [`VasRoot`]
     VasRoot = 11 => Root;
+    /// [`VasAttachments`]
+    VasAttachments = 12 => AttachmentPage;
     /// [`SegAlloc`]
     SegAlloc = 16 => SegGranted;
     /// [`SegFind`]
@@ -269,6 +271,13 @@ pub struct VasList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VasStat;
 
+/// One page of the attachments of processes to a VAS. Caps: the VAS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasAttachments {
+    /// The last attachment already seen.
+    pub after: Option<AttachmentId>,
+}
+
 /// When an object is deleted without being asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lifetime {
@@ -309,6 +318,8 @@ pub enum Command {
 pub enum VasCommand {
     /// One that segments know too.
     Object(Command),
+    /// Ends one of its attachments (see [`VasAttachments`]).
+    EvictAttachment(AttachmentId),
     /// Whether attachments should have tags in the TLB (paper section 4.4). A hint: where
     /// there are none it is only kept.
     TlbTag(bool),
@@ -599,6 +610,24 @@ pub struct VasPage {
     pub entries: heapless::Vec<VasEntry, { limits::LIST_PAGE }>,
 }
 
+/// One attachment of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentEntry {
+    /// Names it, to whom it belongs and for [`VasCommand::EvictAttachment`].
+    pub attachment: AttachmentId,
+    /// The user whose process it is.
+    pub user: u32,
+    /// The most that any segment may be used for through it.
+    pub access: Access,
+}
+
+/// A page of a listing; fewer than [`limits::LIST_PAGE`] entries mean that it is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentPage {
+    /// In an order in which those that stay keep their places.
+    pub entries: heapless::Vec<AttachmentEntry, { limits::LIST_PAGE }>,
+}
+
 /// One segment of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegEntry {
@@ -842,9 +871,7 @@ impl fmt::Display for FaultReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             FaultReason::AttachmentEnded(Departure::Detached) => "the attachment was detached",
-            FaultReason::AttachmentEnded(Departure::Evicted) => {
-                "all who were attached to the VAS were evicted"
-            }
+            FaultReason::AttachmentEnded(Departure::Evicted) => "it was evicted from the VAS",
             FaultReason::AttachmentEnded(Departure::Deleted) => "the VAS was deleted",
             FaultReason::SegmentLeft(departure) => {
                 return write!(out, "the segment was {departure}");

@@ -31,8 +31,8 @@ use protocol::message::{
     Departure, Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc,
     SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
     SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
-    VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot,
-    VasStat,
+    VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot,
+    VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, AttachmentId, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -352,6 +352,8 @@ impl<K: Kernel> Server<K> {
             Operation::VasRoot => {
                 message.answer(|request: VasRoot, handles| self.vas_root(&request, handles))
             }
+            Operation::VasAttachments => message
+                .answer(|request: VasAttachments, handles| self.vas_attachments(&request, handles)),
             Operation::SegAlloc => {
                 message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
             }
@@ -517,6 +519,11 @@ fn table_bytes(tables: u32) -> u64 {
 /// How a session names an attachment; 0 is none.
 fn attachment_id(key: Key) -> AttachmentId {
     AttachmentId(u64::from(key.number()) + 1)
+}
+
+/// The attachment of this name.
+fn attachment_key(AttachmentId(id): AttachmentId) -> Option<Key> {
+    Key::from_number(id.checked_sub(1)?)
 }
 
 /// The key that a new object will get.

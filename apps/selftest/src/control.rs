@@ -8,7 +8,7 @@ use client_lib::{Access, Command, Error, Lifetime, Mode, Rights, VasCommand};
 use common::Outcome;
 use common::calls::{attach, detach, inside, visit};
 use common::failure::check_equal;
-use common::segment_memory::{store, wait_for};
+use common::segment_memory::{load, store, wait_for};
 use protocol::process::ExitStatus;
 
 use crate::fixture::{self, BASE, OWNER, Place, SIZE, actor, segment};
@@ -21,6 +21,7 @@ tests! {
     only_who_may_control_an_object_changes_it,
     revoked_handles_are_gone_and_the_object_is_found_again,
     an_evicted_process_faults_and_others_go_on,
+    one_process_is_evicted_and_another_stays_attached,
     a_segment_that_is_taken_from_all_is_seen_by_none,
     a_root_that_one_process_names_leads_another_to_the_data,
     what_dies_with_its_creator_is_gone_when_that_has_ended,
@@ -102,7 +103,7 @@ fn an_evicted_process_faults_and_others_go_on() -> Outcome {
     inside(&stays, || wait_for(BASE, 1))?;
     client_lib::vas_ctl(&place.vas, Command::Evict)?;
     // Nothing of it is mapped any longer, not even what it would run next.
-    let reason = "VAS gate was active: all who were attached to the VAS were evicted";
+    let reason = "VAS gate was active: it was evicted from the VAS";
     fixture::faults_with(process, reason)?;
     inside(&stays, || {
         store(BASE, 2);
@@ -111,6 +112,24 @@ fn an_evicted_process_faults_and_others_go_on() -> Outcome {
     detach(stays)?;
     client_lib::vas_delete(&other.vas)?;
     client_lib::seg_free(&other.segment)?;
+    Ok(place.remove()?)
+}
+
+fn one_process_is_evicted_and_another_stays_attached() -> Outcome {
+    let place = Place::new("gate")?;
+    let stays = attach(&place.vas)?;
+    let process = fixture::start(actor::OTHER, &format!("hold gate {BASE}"))?;
+    inside(&stays, || wait_for(BASE, 1))?;
+    let mut listed = client_lib::vas_attachments(&place.vas, None)?;
+    let other = listed.find(|entry| entry.attachment != stays.id());
+    let other = other.ok_or(common::Failure::new("the other process is not listed"))?;
+    check_equal("user", other.user, 2000)?;
+    let evict = VasCommand::EvictAttachment(other.attachment);
+    client_lib::vas_ctl(&place.vas, evict)?;
+    let reason = "VAS gate was active: it was evicted from the VAS";
+    fixture::faults_with(process, reason)?;
+    inside(&stays, || check_equal("word", load(BASE), 1))?;
+    detach(stays)?;
     Ok(place.remove()?)
 }
 

@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use protocol::message::{
-    Attached, Command, Departure, Granted as GrantedReply, Root, VasAttach, VasClone, VasCommand,
-    VasCreate, VasCtl, VasDetach, VasEntry, VasFind, VasList, VasPage, VasRoot, VasSetRoot,
-    VasStatistics,
+    Attached, AttachmentEntry, AttachmentPage, Command, Departure, Granted as GrantedReply, Root,
+    VasAttach, VasAttachments, VasClone, VasCommand, VasCreate, VasCtl, VasDetach, VasEntry,
+    VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
 use protocol::{Access, AttachmentId, Error, Kind, Limit, Name, Rights, limits};
 
 use super::{
-    Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id, next_key,
-    require, table_bytes,
+    Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id,
+    attachment_key, next_key, require, table_bytes,
 };
 use crate::arena::Key;
 use crate::kernel::Kernel;
@@ -245,6 +245,31 @@ impl<K: Kernel> Server<K> {
         Ok((statistics, None))
     }
 
+    pub(super) fn vas_attachments(
+        &self,
+        request: &VasAttachments,
+        handles: Handles<'_>,
+    ) -> Granted<AttachmentPage> {
+        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        require(rights, Rights::CONTROL)?;
+        let after = request.after.and_then(attachment_key);
+        let entries = self
+            .attachments
+            .iter()
+            .filter(|(other, _)| after.is_none_or(|after| other.index > after.index))
+            .filter(|(_, attachment)| attachment.vas == key)
+            .filter_map(|(attachment_key, attachment)| {
+                Some(AttachmentEntry {
+                    attachment: attachment_id(attachment_key),
+                    user: self.sessions.get(attachment.session)?.principal.user,
+                    access: attachment.access,
+                })
+            })
+            .take(limits::LIST_PAGE)
+            .collect();
+        Ok((AttachmentPage { entries }, None))
+    }
+
     pub(super) fn vas_ctl(&mut self, request: VasCtl, handles: Handles<'_>) -> Granted<()> {
         let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
         require(rights, Rights::CONTROL)?;
@@ -252,6 +277,14 @@ impl<K: Kernel> Server<K> {
         let vas = self.vases.get_mut(key).ok_or(stale)?;
         match request.command {
             VasCommand::TlbTag(hint) => vas.tlb_tag = hint,
+            VasCommand::EvictAttachment(id) => {
+                let attachment = attachment_key(id).filter(|&attachment| {
+                    let attachment = self.attachments.get(attachment);
+                    attachment.is_some_and(|attachment| attachment.vas == key)
+                });
+                let attachment = attachment.ok_or(Error::StaleAttachment)?;
+                self.release_attachment(attachment, Departure::Evicted);
+            }
             VasCommand::Object(Command::Evict) => self.evict_from_vas(key),
             VasCommand::Object(command) => vas.object.change(&mut self.resources, command)?,
         }
@@ -300,7 +333,7 @@ impl<K: Kernel> Server<K> {
 
     /// The attachment of this number, if it is the session's.
     pub(super) fn attachment_of(&self, session: Key, id: AttachmentId) -> Option<Key> {
-        let key = Key::from_number(id.0.checked_sub(1)?)?;
+        let key = attachment_key(id)?;
         let attachment = self.attachments.get(key)?;
         (attachment.session == session).then_some(key)
     }

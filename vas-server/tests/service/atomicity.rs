@@ -2,7 +2,7 @@
 
 //! What is refused in the middle leaves nothing behind.
 
-use protocol::message::Command;
+use protocol::message::{Command, VasCommand};
 use protocol::{Error, Rights};
 use vas_server::fake::{Held, INJECTED};
 
@@ -68,7 +68,7 @@ impl Scene {
 
 type Operation = fn(&mut Scene) -> Result<(), Error>;
 
-const OPERATIONS: [(&str, Operation); 36] = [
+const OPERATIONS: [(&str, Operation); 38] = [
     ("session_create", |scene| {
         scene.world.try_process(3, &[], &private()).map(|_| ())
     }),
@@ -112,6 +112,15 @@ const OPERATIONS: [(&str, Operation); 36] = [
     }),
     ("vas_ctl of attachments", |scene| {
         let command = Command::Evict;
+        scene.world.control_vas(&scene.process, scene.vas, command)
+    }),
+    ("list of attachments", |scene| {
+        let listed = scene.world.attachments(&scene.process, scene.vas);
+        listed.map(|_| ())
+    }),
+    ("vas_ctl of one attachment", |scene| {
+        let listed = scene.world.attachments(&scene.process, scene.vas)?;
+        let command = VasCommand::EvictAttachment(listed[0].attachment);
         scene.world.control_vas(&scene.process, scene.vas, command)
     }),
     ("vas_clone", |scene| {
@@ -266,6 +275,8 @@ fn an_operation_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 | "vas_ctl of mode"
                 | "vas_ctl of handles"
                 | "vas_ctl of attachments"
+                | "vas_ctl of one attachment"
+                | "list of attachments"
                 | "vas_set_root"
                 | "handle_stat"
                 | "vas_root"

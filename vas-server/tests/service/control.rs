@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::message::{Command, Lifetime, VasCommand};
-use protocol::{Error, Limit, Mode, Rights, limits};
+use protocol::message::{AttachmentEntry, Command, Lifetime, VasCommand};
+use protocol::{AttachmentId, Error, Limit, Mode, Rights, limits};
 use vas_server::fake::Fault;
 
 use crate::support::*;
@@ -234,4 +234,56 @@ fn a_vas_has_so_many_roots_and_no_more() {
     assert_eq!(world.root(&process, vas, "3"), Ok(33));
     assert_eq!(world.root(&process, vas, "4"), Ok(4));
     assert_eq!(world.root(&process, vas, "5"), Err(Error::NotFound));
+}
+
+#[test]
+fn one_attachment_is_ended_and_the_others_stay() {
+    let mut world = World::new();
+    let owner = world.process(1, &[]);
+    let vas = world.vas(&owner, "data");
+    let segment = world.segment(&owner, "heap", BASE, 1);
+    world.add(&owner, vas, segment, READ_WRITE).unwrap();
+    let other_vas = world.vas(&owner, "other");
+    let elsewhere = world.attach(&owner, other_vas, READ_WRITE).unwrap();
+    // More than one page of a listing.
+    let guests: Vec<_> = (0..limits::LIST_PAGE as u32 + 1)
+        .map(|number| {
+            let guest = world.process(10 + number, &[]);
+            let (_, found) = world.find_vas(&guest, "data").unwrap();
+            let attached = world.attach(&guest, found, READ_ONLY).unwrap();
+            (10 + number, attached)
+        })
+        .collect();
+    let listed = world.attachments(&owner, vas).unwrap();
+    let expected = guests.iter().map(|&(user, attached)| AttachmentEntry {
+        attachment: attached.id,
+        user,
+        access: READ_ONLY,
+    });
+    assert_eq!(listed, expected.collect::<Vec<_>>());
+
+    let (_, victim) = guests[3];
+    let evict = VasCommand::EvictAttachment(victim.id);
+    world.control_vas(&owner, vas, evict.clone()).unwrap();
+    assert!(!world.fake().exists(victim.root));
+    for &(_, attached) in guests
+        .iter()
+        .filter(|(_, attached)| attached.id != victim.id)
+    {
+        assert_eq!(world.fake().load(attached.root, BASE), Ok(0));
+    }
+    assert_eq!(
+        world.attachments(&owner, vas).unwrap().len(),
+        guests.len() - 1
+    );
+
+    // Not twice, and not those of another VAS.
+    let before = world.picture(&owner);
+    let stale = Err(Error::StaleAttachment);
+    assert_eq!(world.control_vas(&owner, vas, evict), stale);
+    for id in [elsewhere.id, AttachmentId(0), AttachmentId(u64::MAX)] {
+        let evict = VasCommand::EvictAttachment(id);
+        assert_eq!(world.control_vas(&owner, vas, evict), stale);
+    }
+    assert_eq!(world.picture(&owner), before);
 }

@@ -6,8 +6,8 @@
 use protocol::address_map::LOCAL;
 use protocol::message::{
     Command, HandleStat, Request, Restrict, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach,
-    SegDetachLocal, SegFree, SegGrow, SegStat, VasAttach, VasClone, VasCtl, VasDelete, VasRoot,
-    VasSetRoot, VasStat,
+    SegDetachLocal, SegFree, SegGrow, SegStat, VasAttach, VasAttachments, VasClone, VasCtl,
+    VasDelete, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::{AttachmentId, Badge, Error, Rights};
 use vas_server::fake::Held;
@@ -109,6 +109,11 @@ const TABLE: &[Row] = &[
         let command = Command::Mode(CLOSED).into();
         ask(scene, &VasCtl { command }, handles)
     }),
+    (
+        "vas_attachments",
+        &[(Of::Vas, CONTROL)],
+        |scene, handles| ask(scene, &VasAttachments { after: None }, handles),
+    ),
     (
         "vas_clone to read",
         &[(Of::Vas, READING.union(Rights::GRANT))],

@@ -4,15 +4,15 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent, PrivateForm,
-    Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root, SegAlloc, SegAttach, SegCopy,
-    SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegGrow, SegList, SegStat,
+    AttachmentEntry, Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent,
+    PrivateForm, Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root, SegAlloc, SegAttach,
+    SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegGrow, SegList, SegStat,
     SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
-    VasAttach, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind,
-    VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
+    VasAttach, VasAttachments, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach,
+    VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
 };
 use protocol::wire::{self, WORDS};
-use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights};
+use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights, limits};
 use vas_server::fake::{Fake, Held};
 use vas_server::{Configuration, Policies, Server, Slot, StartError};
 
@@ -348,6 +348,23 @@ impl World {
 
     pub fn stat_vas(&mut self, process: &Process, vas: Held) -> Result<VasStatistics, Error> {
         self.call(process, &VasStat, &[vas]).map(|(reply, _)| reply)
+    }
+
+    /// All attachments of processes to a VAS.
+    pub fn attachments(
+        &mut self,
+        process: &Process,
+        vas: Held,
+    ) -> Result<Vec<AttachmentEntry>, Error> {
+        let mut all: Vec<AttachmentEntry> = Vec::new();
+        loop {
+            let after = all.last().map(|last| last.attachment);
+            let (page, _) = self.call(process, &VasAttachments { after }, &[vas])?;
+            all.extend_from_slice(&page.entries);
+            if page.entries.len() < limits::LIST_PAGE {
+                return Ok(all);
+            }
+        }
     }
 
     pub fn control_vas(
