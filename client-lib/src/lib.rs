@@ -40,7 +40,7 @@ use protocol::message::{
     VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
     VasStatistics,
 };
-pub use protocol::message::{Command, Lifetime, VasCommand};
+pub use protocol::message::{Base, Command, Lifetime, VasCommand};
 pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
 
 pub use endpoint::Endpoint;
@@ -199,18 +199,20 @@ pub fn vas_delete(vas: &Vas) -> Result<(), Error> {
     rpc::call(&VasDelete, &[&vas.slot])
 }
 
-/// Makes a segment of `size` bytes (rounded up to whole pages) at address `base`. Its memory
-/// is reserved and zeroed now. A base in [`GLOBAL`](protocol::address_map::GLOBAL) makes a
-/// segment for VASes, one in [`LOCAL`](protocol::address_map::LOCAL) a segment for single
-/// attachments.
+/// Makes a segment of `size` bytes (rounded up to whole pages) at `base`: an address, or
+/// [`Base::ForVases`] or [`Base::ForAttachments`] where the server's placement policy chooses
+/// one. Its memory is reserved and zeroed now. A base in
+/// [`GLOBAL`](protocol::address_map::GLOBAL) makes a segment for VASes, one in
+/// [`LOCAL`](protocol::address_map::LOCAL) a segment for single attachments. The policy may move
+/// it: [`Segment::base`] is where it lies.
 ///
 /// # Errors
 /// [`Error::InvalidName`], [`Error::NameExists`], [`Error::ZeroSize`], [`Error::Unaligned`],
-/// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OutOfSlots`],
-/// [`Error::LimitReached`].
+/// [`Error::OutOfRange`], [`Error::BaseNeeded`], [`Error::NoRoom`], [`Error::OutOfMemory`],
+/// [`Error::OutOfSlots`], [`Error::LimitReached`], [`Error::NotAdmitted`].
 pub fn seg_alloc(
     name: &str,
-    base: u64,
+    base: impl Into<Base>,
     size: u64,
     page_size: Option<PageSize>,
     mode: Mode,
@@ -227,7 +229,7 @@ pub fn seg_alloc(
 /// As [`seg_alloc`], and [`Error::OutOfAsids`].
 pub fn seg_alloc_own_slots(
     name: &str,
-    base: u64,
+    base: impl Into<Base>,
     size: u64,
     page_size: Option<PageSize>,
     mode: Mode,
@@ -237,7 +239,7 @@ pub fn seg_alloc_own_slots(
 
 fn seg_alloc_with(
     name: &str,
-    base: u64,
+    base: impl Into<Base>,
     size: u64,
     page_size: Option<PageSize>,
     mode: Mode,
@@ -248,7 +250,7 @@ fn seg_alloc_with(
     let granted = rpc::receive(
         &SegAlloc {
             name,
-            base,
+            base: base.into(),
             size,
             page_size,
             own_slots,
@@ -428,7 +430,8 @@ pub fn vas_clone(vas: &Vas, name: &str, mode: Mode, access: Access) -> Result<Va
 /// new segment by its name, and it dies with this process.
 ///
 /// # Errors
-/// Those of [`seg_alloc`], and [`Error::StaleHandle`], [`Error::PermissionDenied`].
+/// Those of [`seg_alloc`], and [`Error::StaleHandle`], [`Error::PermissionDenied`];
+/// [`Error::Moved`] if the server's placement policy does not put it where the other lies.
 pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, Error> {
     let from = seg_stat(segment)?;
     let page_size = Some(from.page_size);
@@ -441,11 +444,15 @@ pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, E
         from.own_slots,
     )?;
     let copied = (|| {
+        if clone.base != from.base {
+            return Err(Error::Moved { base: clone.base });
+        }
+        let lifetime = seg_stat(&clone)?.object.lifetime;
         seg_ctl(&clone, Command::Lifetime(Lifetime::Creator))?;
         for offset in (0..from.size).step_by(limits::COPY_BYTES as usize) {
             rpc::call(&SegCopy { offset }, &[&segment.slot, &clone.slot])?;
         }
-        seg_ctl(&clone, Command::Lifetime(Lifetime::Persistent))?;
+        seg_ctl(&clone, Command::Lifetime(lifetime))?;
         seg_ctl(&clone, Command::Mode(mode))
     })();
     match copied {

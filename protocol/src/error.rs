@@ -94,6 +94,21 @@ pub enum Error {
     OutOfSlots,
     /// Every address-space identifier is in use.
     OutOfAsids,
+    /// The server's placement policy chooses no base, so the segment needs one.
+    BaseNeeded,
+    /// So many bytes fit nowhere between the segments that there are.
+    NoRoom {
+        /// The bytes.
+        size: u64,
+    },
+    /// The server's placement policy would have put the clone of a segment elsewhere, where
+    /// addresses in its content mean something else.
+    Moved {
+        /// Where.
+        base: u64,
+    },
+    /// The server's admission policy does not let this user make one more.
+    NotAdmitted,
     /// The process that made the object has ended, so it cannot die with it.
     CreatorEnded,
     /// One of the [limits](crate::limits) is reached, or what the user's quota has of it, or
@@ -161,6 +176,10 @@ impl Error {
             Error::LimitReached(_) => 48,
             Error::Internal { .. } => 49,
             Error::CreatorEnded => 50,
+            Error::BaseNeeded => 60,
+            Error::NoRoom { .. } => 61,
+            Error::Moved { .. } => 62,
+            Error::NotAdmitted => 63,
         }
     }
 }
@@ -216,6 +235,18 @@ impl fmt::Display for Error {
             Error::OutOfMemory => write!(out, "not enough free memory"),
             Error::OutOfSlots => write!(out, "not enough free capability slots"),
             Error::OutOfAsids => write!(out, "no free address-space identifier"),
+            Error::BaseNeeded => {
+                write!(out, "the server chooses no base: the segment needs one")
+            }
+            Error::NoRoom { size } => {
+                write!(out, "{size:#x} bytes fit nowhere between the segments")
+            }
+            Error::Moved { base } => {
+                write!(out, "the server would have put the clone at {base:#x}")
+            }
+            Error::NotAdmitted => {
+                write!(out, "the server does not let this user make one more")
+            }
             Error::CreatorEnded => {
                 write!(
                     out,

@@ -54,6 +54,8 @@ pub const ARGUMENT_BYTES: usize = 512;
 pub const FILES: usize = 8;
 /// Endpoints of the system description given to one process.
 pub const ENDPOINTS: usize = 8;
+/// Policies that a system description chooses.
+pub const POLICIES: usize = 16;
 /// Untyped caps that init hands to the server.
 pub const UNTYPEDS: usize = 128;
 /// Binary logarithm of the slots of the server's CNode, at most.

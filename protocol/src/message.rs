@@ -278,16 +278,28 @@ pub struct VasAttachments {
     pub after: Option<AttachmentId>,
 }
 
-/// When an object is deleted without being asked for.
+/// When an object is deleted without being asked for. The server's lifetime policy says what
+/// it is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// Never. So it is made.
+    /// Never.
     Persistent,
     /// When the process that made it ends. Whoever is attached is evicted.
     Creator,
     /// When the last attachment that it has ends: of a process to a VAS, or of a segment to
     /// a VAS or a single attachment.
     LastAttacher,
+}
+
+/// How those who switch into a VAS keep out of each other's way (paper section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LockMode {
+    /// They take the locks of its segments themselves.
+    Cooperative,
+    /// Nobody gets in without them.
+    Enforced,
+    /// There are none.
+    None,
 }
 
 /// A change of a VAS or of a segment.
@@ -375,16 +387,33 @@ pub struct Root {
     pub address: u64,
 }
 
+/// Where a segment is to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Base {
+    /// From this address on: a multiple of the page size. Within
+    /// [`address_map::GLOBAL`](crate::address_map::GLOBAL) if the segment is for VASes, within
+    /// [`address_map::LOCAL`](crate::address_map::LOCAL) if it is for single attachments.
+    At(u64),
+    /// Wherever the server's placement policy finds room for a segment for VASes.
+    ForVases,
+    /// Wherever the server's placement policy finds room for a segment for single attachments.
+    ForAttachments,
+}
+
+impl From<u64> for Base {
+    fn from(base: u64) -> Self {
+        Base::At(base)
+    }
+}
+
 /// Makes a segment: memory is reserved and zeroed now. The reply carries a handle with all
-/// rights.
+/// rights, and tells where the segment lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegAlloc {
     /// Must not be taken.
     pub name: Name,
-    /// First address; a multiple of the page size. Within
-    /// [`address_map::GLOBAL`](crate::address_map::GLOBAL) if it is for VASes, within
-    /// [`address_map::LOCAL`](crate::address_map::LOCAL) if it is for single attachments.
-    pub base: u64,
+    /// Where it is to lie. The server's placement policy may put it elsewhere.
+    pub base: Base,
     /// Bytes; rounded up to whole pages.
     pub size: u64,
     /// `None`: the server's page-size policy decides.
@@ -684,8 +713,11 @@ pub struct VasStatistics {
     pub table_bytes: u64,
     /// How its page tables are kept: the policy's name.
     pub page_tables: Name,
-    /// The hint of [`VasCommand::TlbTag`].
+    /// Whether its attachments should have tags in the TLB: what the server's policy makes of
+    /// the hint of [`VasCommand::TlbTag`]. There are no tags yet.
     pub tlb_tag: bool,
+    /// Its lock mode. Kept and told; there are no locks yet.
+    pub lock_mode: LockMode,
     /// Named roots.
     pub roots: u32,
 }
@@ -738,6 +770,16 @@ pub struct Statistics {
     pub page_tables: Name,
     /// The page size of segments that do not ask for one: the policy's name.
     pub page_size: Name,
+    /// Where segments lie: the policy's name.
+    pub placement: Name,
+    /// The lock mode of new VASes: the policy's name.
+    pub locks: Name,
+    /// Which VASes should have tags in the TLB: the policy's name.
+    pub tlb_tags: Name,
+    /// Who may make one more object: the policy's name.
+    pub admission: Name,
+    /// The lifetime of new objects: the policy's name.
+    pub lifetime: Name,
 }
 
 /// Pages of private memory that follow one another and have the same rights.

@@ -78,12 +78,19 @@ pub struct ServerStartInfo {
     /// Bytes of its heap, which begins at
     /// [`address_map::SERVER_HEAP`](crate::address_map::SERVER_HEAP).
     pub heap_bytes: u64,
-    /// How page tables are kept, by name; `None`: the server goes by what the kernel offers.
-    pub page_tables: Option<Name>,
-    /// The page size of segments that do not ask for one.
-    pub page_size: Name,
+    /// The policies that the system description chooses; the server chooses the others.
+    pub policies: heapless::Vec<Chosen, { limits::POLICIES }>,
     /// What is promised to users.
     pub quotas: heapless::Vec<Quota, { limits::QUOTAS }>,
+}
+
+/// A policy that the system description chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The question.
+    pub question: Name,
+    /// The name of the answer.
+    pub answer: Name,
 }
 
 /// The space that a thread runs in, as the thread itself says: the word behind the

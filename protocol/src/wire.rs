@@ -61,7 +61,7 @@ mod tests {
     fn what_is_encoded_decodes_to_the_same() {
         let request = SegAlloc {
             name: Name::new("segment").unwrap(),
-            base: 1 << 39,
+            base: Base::At(1 << 39),
             size: 1 << 30,
             page_size: Some(PageSize::Large),
             own_slots: false,
@@ -152,6 +152,32 @@ mod tests {
         encode(&VasPage { entries }, &mut words).unwrap();
         let entries = core::iter::repeat_n(segment, crate::limits::LIST_PAGE).collect();
         encode(&SegPage { entries }, &mut words).unwrap();
+    }
+
+    #[test]
+    fn statistics_with_the_longest_names_of_policies_fit_in_a_message() {
+        let name = Name::new(&"x".repeat(crate::limits::NAME_BYTES)).unwrap();
+        let statistics = Statistics {
+            memory_total: u64::MAX,
+            memory_free: u64::MAX,
+            slots_total: u64::MAX,
+            slots_free: u64::MAX,
+            asids_total: u32::MAX,
+            asids_free: u32::MAX,
+            tables: u32::MAX,
+            sessions: u32::MAX,
+            vases: u32::MAX,
+            segments: u32::MAX,
+            attachments: u32::MAX,
+            page_tables: name.clone(),
+            page_size: name.clone(),
+            placement: name.clone(),
+            locks: name.clone(),
+            tlb_tags: name.clone(),
+            admission: name.clone(),
+            lifetime: name,
+        };
+        encode(&statistics, &mut [0; WORDS]).unwrap();
     }
 
     #[test]

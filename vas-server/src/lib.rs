@@ -4,7 +4,8 @@
 //!
 //! Everything here is generic over [`Kernel`], the few capability operations of seL4 that
 //! the server needs, so that it runs on the host against a model of the kernel (feature
-//! `fake`) exactly as it runs on seL4. The binary of this crate binds it to seL4.
+//! `fake`) exactly as it runs on seL4. The module `guest` (feature `guest`) binds it to seL4 for
+//! server binaries, that of this crate and others.
 //!
 //! [`Server::handle`] is the one entry: a message in, an answer out.
 
@@ -23,10 +24,16 @@ pub mod arena;
 #[cfg(feature = "fake")]
 #[allow(clippy::panic)]
 pub mod fake;
+// A loop that ends with a panic if it cannot begin, over arrays whose sizes are constants.
+#[cfg(feature = "guest")]
+#[allow(clippy::indexing_slicing, clippy::panic)]
+pub mod guest;
 pub mod policy;
 pub mod resources;
 pub mod server;
 
+#[cfg(feature = "guest")]
+pub use objects::Sel4;
 pub use objects::{Kernel, KernelError, Object, Slot, TableLevel, kernel, slots, untyped};
-pub use policy::Policies;
+pub use policy::{Answers, Policies};
 pub use server::{Answer, Configuration, Server, StartError};

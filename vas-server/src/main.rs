@@ -1,81 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The VAS server as a component of seL4: messages in, kernel invocations out.
+//! The VAS server with the policies of this tree.
 
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
-extern crate alloc;
-
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-
 use objects::Sel4;
-use protocol::Badge;
-use protocol::process::{ServerStartInfo, slot};
-use protocol::wire::WORDS;
-use sel4::{MessageInfo, cap};
-use vas_server::server::ASID_POOLS;
-use vas_server::{Configuration, Policies, Server, Slot};
+use vas_server::guest;
+use vas_server::policy::Answers;
 
 runtime::server_heap!();
 runtime::server_main!(main);
 
-/// Extra caps of one message (seL4 manual, chapter "Message Passing").
-const EXTRA_CAPS: usize = 3;
-
 fn main() -> ! {
-    let info = runtime::server_start_info();
-    let endpoint = cap::Endpoint::from_bits(info.endpoint);
-    let mut server = match start(&info) {
-        Ok(server) => server,
-        Err(error) => panic!("cannot start: {error}"),
-    };
-
-    let mut words = [0; WORDS];
-    let mut reply = [0; WORDS];
-    let mut message = sel4::recv(endpoint);
-    loop {
-        let (info, badge, registers) = message;
-        let length = (info.length() as usize).min(WORDS);
-        sel4::read_message(&mut words[..length], registers);
-        let handles: [Option<Badge>; EXTRA_CAPS] = core::array::from_fn(|position| {
-            let unwrapped = info.caps_unwrapped() & 1 << position != 0;
-            let present = (position as u64) < info.extra_caps();
-            (present && unwrapped).then(|| Badge::from_bits(sel4::badge(position)))
-        });
-
-        let badge = Badge::from_bits(badge);
-        let answer = server.handle(badge, info.label(), &words[..length], &handles, &mut reply);
-
-        let registers = sel4::write_message(&reply[..answer.length]);
-        if let Some(Slot(slot)) = answer.cap {
-            sel4::set_extra_cap(0, slot.into());
-        }
-        let caps = u64::from(answer.cap.is_some());
-        let info = MessageInfo::new(answer.label, 0, caps, answer.length as u64);
-        message = sel4::reply_recv(endpoint, info, registers);
-    }
-}
-
-/// Takes over what init gives.
-fn start(info: &ServerStartInfo) -> Result<Server<Sel4>, String> {
-    let page_tables = info.page_tables.as_ref().map(|name| name.as_str());
-    let policies = Policies::by_name(page_tables, info.page_size.as_str(), &mut Sel4)
-        .map_err(|error| error.to_string())?;
-    let untypeds: Vec<_> = (info.first_untyped as u32..)
-        .map(Slot)
-        .zip(info.untyped_bits.iter().copied())
-        .collect();
-    let configuration = Configuration {
-        slots: info.first_free_slot as u32..1 << info.cnode_bits,
-        endpoint: Slot(info.endpoint as u32),
-        vspace: Slot(slot::VSPACE as u32),
-        asid_control: Slot(info.asid_control as u32),
-        asid_pools: ASID_POOLS,
-        quotas: &info.quotas,
-        untypeds: &untypeds,
-    };
-    Server::start(Sel4, policies, &configuration).map_err(|error| error.to_string())
+    guest::serve(&Answers::new(&mut Sel4))
 }

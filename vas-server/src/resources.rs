@@ -17,6 +17,7 @@ use protocol::message::{Quota, QuotaStatistics};
 use protocol::{Access, Badge, Error, PageSize};
 
 use crate::kernel::{ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel};
+use crate::policy::admission::AdmissionPolicy;
 use crate::slots::{SlotRange, Slots};
 use crate::untyped::{Block, Untypeds};
 use account::Account;
@@ -102,7 +103,6 @@ struct AsidPool {
 }
 
 /// Everything the server can spend, and the kernel that it is spent through.
-#[derive(Debug)]
 pub struct Resources<K> {
     kernel: K,
     /// By payer: the rest first.
@@ -111,6 +111,7 @@ pub struct Resources<K> {
     reserved: Vec<(Vec<Block>, SlotRange)>,
     /// Who pays for what is made now.
     payer: Payer,
+    admission: &'static dyn AdmissionPolicy,
     pools: Vec<AsidPool>,
     endpoint: Slot,
     /// The server's own root, and the tables of the window in it.
@@ -127,12 +128,14 @@ impl<K: Kernel> Resources<K> {
         endpoint: Slot,
         vspace: Slot,
         untypeds: &[(Slot, u8)],
+        admission: &'static dyn AdmissionPolicy,
     ) -> Self {
         Resources {
             kernel,
             accounts: vec![Account::rest(Untypeds::new(untypeds), slots)],
             reserved: Vec::new(),
             payer: Payer::REST,
+            admission,
             pools: Vec::new(),
             endpoint,
             vspace,
@@ -198,11 +201,14 @@ impl<K: Kernel> Resources<K> {
     /// Whether the payer may have one more.
     ///
     /// # Errors
-    /// [`Error::LimitReached`].
+    /// [`Error::LimitReached`], [`Error::NotAdmitted`].
     pub fn check(&self, counted: Counted) -> Result<(), Error> {
         let Payer(payer) = self.payer;
         let account = self.accounts.get(payer).ok_or(Error::OutOfMemory)?;
-        account.check(counted)
+        match self.admission.admits(account.one_more(counted)?) {
+            true => Ok(()),
+            false => Err(Error::NotAdmitted),
+        }
     }
 
     /// The payer has one more.

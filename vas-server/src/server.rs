@@ -4,9 +4,10 @@
 //!
 //! Every request is checked in this order, and the first thing that is wrong is the answer:
 //! the label and who may ask it; the body; the handles, in order of position; what the
-//! handles' rights allow; the arguments; names and places that are taken; limits; and last
-//! whether memory, slots and identifiers suffice. Handles beyond those that the operation
-//! takes are ignored. A refused request has changed nothing: what was done for it is undone.
+//! handles' rights allow; the arguments; names and places that are taken; limits, and who is
+//! admitted; and last whether memory, slots and identifiers suffice. Handles beyond those that
+//! the operation takes are ignored. A refused request has changed nothing: what was done for
+//! it is undone.
 //!
 //! # Heap
 //! Clients cannot make the server take more heap than
@@ -28,11 +29,11 @@ use core::fmt;
 use core::ops::{Range, RangeInclusive};
 
 use protocol::message::{
-    Departure, Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc,
-    SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
-    SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
-    VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot,
-    VasSetRoot, VasStat,
+    Departure, Explain, HandleStat, LockMode, Operation, Quota, QuotaStat, Request, Restrict,
+    SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind,
+    SegFree, SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics,
+    VasAttach, VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList,
+    VasRoot, VasSetRoot, VasStat,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, AttachmentId, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -137,6 +138,8 @@ struct Vas<K> {
     tables: Box<dyn PageTables<K>>,
     /// Kept for those who ask; there are no tags yet.
     tlb_tag: bool,
+    /// Kept for those who ask; there are no locks yet.
+    lock_mode: LockMode,
     /// Named addresses.
     roots: Vec<(Name, u64)>,
     /// Segments that were in it.
@@ -226,6 +229,7 @@ impl<K: Kernel> Server<K> {
             configuration.endpoint,
             configuration.vspace,
             configuration.untypeds,
+            policies.admission.answer,
         );
         resources
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
@@ -420,6 +424,11 @@ impl<K: Kernel> Server<K> {
             attachments: self.attachments.len() as u32,
             page_tables: self.policies.page_tables.name.clone(),
             page_size: self.policies.page_size.name.clone(),
+            placement: self.policies.placement.name.clone(),
+            locks: self.policies.locks.name.clone(),
+            tlb_tags: self.policies.tlb_tags.name.clone(),
+            admission: self.policies.admission.name.clone(),
+            lifetime: self.policies.lifetime.name.clone(),
         }
     }
 

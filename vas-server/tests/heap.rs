@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::address_map::{GLOBAL, GLOBAL_SLOTS, SLOT_BYTES};
 use protocol::message::{
-    Principal, Request, SegAlloc, SegAttach, SegGranted, SegGrow, SessionCreate, VasAttach,
+    Base, Principal, Request, SegAlloc, SegAttach, SegGranted, SegGrow, SessionCreate, VasAttach,
     VasCreate, VasSetRoot,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, Badge, Error, Handle, Kind, Mode, Name, PageSize, Rights, limits};
-use vas_server::{Configuration, Kernel, KernelError, Object, Policies, Server, Slot, TableLevel};
+use vas_server::{Answers, Configuration, Kernel, KernelError, Object, Server, Slot, TableLevel};
 
 struct Counting;
 
@@ -148,7 +148,7 @@ fn fill(server: &mut Server<Agreeable>, lie: &Lie) -> Error {
         let base = GLOBAL.start + number as u64 * lie.apart % (GLOBAL.end - GLOBAL.start);
         let request = SegAlloc {
             name: name(number),
-            base,
+            base: Base::At(base),
             size: 1,
             page_size: Some(PageSize::Small),
             own_slots: lie.own_slots,
@@ -199,7 +199,9 @@ fn heap_taken(page_tables: &str, slots_bits: u8, lie: &Lie) -> (Error, Server<Ag
     };
     let before = TAKEN.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
-    let policies = Policies::by_name(Some(page_tables), "small", &mut Agreeable).unwrap();
+    let policies = Answers::new(&mut Agreeable)
+        .choose(&[("page_tables", page_tables)])
+        .unwrap();
     let mut server = Server::start(Agreeable, policies, &configuration).unwrap();
     let error = fill(&mut server, lie);
     assert_eq!(server.statistics().vases as usize, limits::VASES);

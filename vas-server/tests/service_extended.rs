@@ -22,6 +22,8 @@ mod lifetimes;
 mod limits;
 #[path = "service/memory.rs"]
 mod memory;
+#[path = "service/policies.rs"]
+mod policies;
 #[path = "service/protocol_misuse.rs"]
 mod protocol_misuse;
 #[path = "service/quotas.rs"]

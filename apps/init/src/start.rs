@@ -5,12 +5,12 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use image::{ArchivedQuota, Image};
+use image::{ArchivedPolicy, ArchivedQuota, Image};
 use objects::Slot;
 use protocol::address_map::{PAGE_BYTES, SERVER_HEAP};
 use protocol::handle::Badge;
 use protocol::message::{Counts, Quota};
-use protocol::process::{InitError, ServerStartInfo, slot};
+use protocol::process::{Chosen, InitError, ServerStartInfo, slot};
 use protocol::{Name, limits};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
 
@@ -134,6 +134,13 @@ fn quota(quota: &ArchivedQuota) -> Quota {
     }
 }
 
+fn chosen(policy: &ArchivedPolicy<'_>) -> Result<Chosen, protocol::Error> {
+    Ok(Chosen {
+        question: Name::new(&policy.question)?,
+        answer: Name::new(&policy.answer)?,
+    })
+}
+
 fn start_server(
     image: Image<'static>,
     objects: &mut Objects,
@@ -144,6 +151,8 @@ fn start_server(
     let description = &image.system().server;
     let cnode_bits = description.slots_bits;
     let first_untyped = slot::FREE + 2;
+    let policies: Result<_, _> = description.policies.iter().map(chosen).collect();
+    let policies = policies.map_err(|_| Error::StartPage)?;
     let info = ServerStartInfo {
         cnode_bits,
         first_free_slot: first_untyped + untypeds.len() as u64,
@@ -152,14 +161,8 @@ fn start_server(
         first_untyped,
         heap_bytes: limits::server_heap_bytes(cnode_bits),
         untyped_bits: untypeds.iter().map(|&(_, bits)| bits).collect(),
-        page_tables: description
-            .page_tables
-            .as_ref()
-            .map(|name| Name::new(name))
-            .transpose()
-            .map_err(|_| Error::StartPage)?,
+        policies,
         quotas: image.system().quotas.iter().map(quota).collect(),
-        page_size: Name::new(&description.page_size).map_err(|_| Error::StartPage)?,
     };
     let mut start_page = [0; PAGE_BYTES as usize];
     let start_page = postcard::to_slice(&info, &mut start_page).map_err(|_| Error::StartPage)?;

@@ -9,9 +9,9 @@ use client_lib::{Access, Error, Name, PageSize};
 use common::failure::{check, check_equal};
 use common::{Failure, Outcome, raw};
 use protocol::message::{
-    Attached, Explain, Operation, Principal, Request, SegAlloc, SegAttach, SegDetach, SegFind,
-    SegFree, SessionCreate, SessionEnd, SessionId, VasAttach, VasCreate, VasDelete, VasDetach,
-    VasFind,
+    Attached, Base, Explain, Operation, Principal, Request, SegAlloc, SegAttach, SegDetach,
+    SegFind, SegFree, SessionCreate, SessionEnd, SessionId, VasAttach, VasCreate, VasDelete,
+    VasDetach, VasFind,
 };
 use protocol::process::{ExitStatus, InitError, InitOperation, slot};
 use protocol::wire::{self, WORDS};
@@ -146,7 +146,7 @@ fn bodies(name: &str) -> Result<Vec<(Operation, Vec<u64>)>, Error> {
             Operation::SegAlloc,
             encoded(&SegAlloc {
                 name: name()?,
-                base: BASE,
+                base: Base::At(BASE),
                 size: SIZE,
                 page_size: Some(PageSize::Small),
                 own_slots: false,

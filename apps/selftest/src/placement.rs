@@ -4,8 +4,8 @@
 
 use alloc::format;
 
-use client_lib::{Access, Error, PageSize, Segment};
-use common::calls::{attach, detach, inside};
+use client_lib::{Access, Base, Error, PageSize, Segment};
+use common::calls::{attach, detach, inside, tables_of};
 use common::failure::check_equal;
 use common::segment_memory::{load, store};
 use common::{Outcome, raw};
@@ -29,6 +29,8 @@ tests! {
     a_local_segment_may_have_its_own_slots,
     local_segments_and_those_of_a_vas_are_not_exchanged,
     nothing_is_added_to_the_attachment_of_another_process,
+    row_32_8_kib_across_a_boundary_of_slots_take_7_tables,
+    where_bases_are_as_asked_a_segment_without_one_is_refused,
 }
 
 /// In the middle of a slot, so that there is room before and behind.
@@ -299,4 +301,25 @@ fn nothing_is_added_to_the_attachment_of_another_process() -> Outcome {
     detach(mine)?;
     client_lib::seg_free(&local)?;
     Ok(place.remove()?)
+}
+
+fn row_32_8_kib_across_a_boundary_of_slots_take_7_tables() -> Outcome {
+    let vas = client_lib::vas_create("meadow", EVERYONE)?;
+    for (base, tables) in [(2 * SLOT_BYTES - 4096, 7), (2 * SLOT_BYTES - 8192, 4)] {
+        let small = Some(PageSize::Small);
+        let segment = client_lib::seg_alloc("meadow", base, 8192, small, EVERYONE)?;
+        check_equal("base", segment.base(), base)?;
+        check_equal("page tables", tables_of(&vas, &segment)?, tables)?;
+        client_lib::seg_free(&segment)?;
+    }
+    Ok(client_lib::vas_delete(&vas)?)
+}
+
+fn where_bases_are_as_asked_a_segment_without_one_is_refused() -> Outcome {
+    for base in [Base::ForVases, Base::ForAttachments] {
+        refused(Error::BaseNeeded, || {
+            client_lib::seg_alloc("meadow", base, SIZE, None, EVERYONE)
+        })?;
+    }
+    Ok(())
 }

@@ -208,14 +208,18 @@ fn encode(
             handles: quota.handles,
         })
         .collect();
+    let policies: Vec<_> = system
+        .server
+        .policies()
+        .map(|(question, answer)| image::Policy { question, answer })
+        .collect();
     let manifest = image::System {
         name: &system.name,
         server: image::Server {
             program: program(system.server.source()),
             stack_bytes: system.server.stack.0,
             slots_bits: system.server.slots_bits,
-            page_tables: system.server.page_tables.as_deref(),
-            page_size: &system.server.page_size,
+            policies: &policies,
         },
         main: index(system.component(&system.main)).context("there is no main component")?,
         components: &components,
@@ -315,8 +319,9 @@ path = "long"
         let found = image.system();
         assert_eq!(&*found.name, "test");
         assert_eq!(found.main.to_native(), 1);
-        assert_eq!(found.server.page_tables.as_deref(), Some("mirrored"));
-        assert_eq!(&*found.server.page_size, "large");
+        let policies = found.server.policies.iter();
+        let policies = policies.map(|policy| (&*policy.question, &*policy.answer));
+        assert!(policies.eq([("page_tables", "mirrored"), ("page_size", "large")]));
         let second = image.component("second").unwrap();
         assert_eq!(second.user.to_native(), 2);
         assert_eq!(*second.groups, [7, 8]);

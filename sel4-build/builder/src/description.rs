@@ -17,10 +17,16 @@ use serde::de::{self, Deserialize, Deserializer};
 /// Name of the file that `--input` replaces.
 pub const INPUT: &str = "input";
 
-/// Page-table policies a description may name.
-pub const PAGE_TABLES: &[&str] = &["shared", "mirrored"];
-/// Page sizes a description may name.
-pub const PAGE_SIZES: &[&str] = &["small", "large", "huge", "largest-fit"];
+/// The policies of this tree's VAS server that a description may name, by question.
+const POLICIES: [(&str, &[&str]); 7] = [
+    ("page_tables", &["shared", "mirrored"]),
+    ("page_size", &["small", "large", "huge", "largest-fit"]),
+    ("placement", &["as-asked", "slot-aligned", "server-chooses"]),
+    ("locks", &["cooperative", "enforced", "none"]),
+    ("tlb_tags", &["none", "per-attachment"]),
+    ("admission", &["everyone", "promised-only"]),
+    ("lifetime", &["persistent", "creator", "last-attacher"]),
+];
 
 /// Least memory that a system boots in.
 const MEMORY_MINIMUM: u64 = 64 << 20;
@@ -205,10 +211,14 @@ pub struct Server {
     pub stack: Bytes,
     /// Binary logarithm of the number of its capability slots.
     pub slots_bits: u8,
-    /// Its page-table policy; without one it goes by what the kernel offers.
-    pub page_tables: Option<String>,
-    /// The page size of segments that do not ask for one.
-    pub page_size: String,
+    // Its policies; what is not named it chooses itself.
+    page_tables: Option<String>,
+    page_size: Option<String>,
+    placement: Option<String>,
+    locks: Option<String>,
+    tlb_tags: Option<String>,
+    admission: Option<String>,
+    lifetime: Option<String>,
 }
 
 impl Default for Server {
@@ -221,7 +231,12 @@ impl Default for Server {
             stack: Bytes(256 << 10),
             slots_bits: 16,
             page_tables: None,
-            page_size: "small".into(),
+            page_size: None,
+            placement: None,
+            locks: None,
+            tlb_tags: None,
+            admission: None,
+            lifetime: None,
         }
     }
 }
@@ -235,6 +250,21 @@ impl Server {
             binary: self.binary.clone(),
             features: self.features.clone(),
         }
+    }
+
+    /// The policies that are named, by question.
+    pub fn policies(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let names = [
+            &self.page_tables,
+            &self.page_size,
+            &self.placement,
+            &self.locks,
+            &self.tlb_tags,
+            &self.admission,
+            &self.lifetime,
+        ];
+        let named = POLICIES.iter().zip(names);
+        named.filter_map(|((question, _), name)| Some((*question, name.as_deref()?)))
     }
 }
 
@@ -416,16 +446,13 @@ impl System {
             return wrong("server.slots_bits", reason);
         }
         check_stack("server.stack", server.stack)?;
-        let page_tables = server
-            .page_tables
-            .as_ref()
-            .map(|name| ("server.page_tables", name, PAGE_TABLES));
-        let page_size = ("server.page_size", &server.page_size, PAGE_SIZES);
-        for (key, name, known) in page_tables.into_iter().chain([page_size]) {
-            check_name(key, name)?;
+        for (question, name) in server.policies() {
+            let key = format!("server.{question}");
+            check_name(&key, name)?;
             // A server from elsewhere may have policies of its own.
-            if server.path.is_none() {
-                check_choice(key, name, known)?;
+            let known = POLICIES.iter().find(|(other, _)| *other == question);
+            if let (None, Some((_, known))) = (&server.path, known) {
+                check_choice(&key, name, known)?;
             }
         }
         if server.page_tables.as_deref() == Some("shared") && self.kernel == Kernel::Stock {
@@ -729,7 +756,7 @@ path = "README.md"
         assert_eq!(system.kernel, Kernel::Extended);
         assert_eq!(system.component("reader"), Some(1));
         assert_eq!(system.file("input"), Some(0));
-        assert_eq!(system.server.page_tables, None);
+        assert_eq!(system.server.policies().count(), 0);
         assert_eq!(system.server.source().features, ["guest".into()].into());
         let writer = &system.components[0];
         assert_eq!(writer.source().binary, "writer");
@@ -906,33 +933,51 @@ path = "README.md"
     }
 
     #[test]
-    fn an_unknown_policy_is_refused() {
-        assert_refused(
-            "slots_bits = 16",
-            "page_tables = \"copied\"",
-            "server.page_tables",
-            "`copied` is unknown; there is `shared`, `mirrored`",
-        );
+    fn shared_page_tables_are_refused_with_the_stock_kernel() {
         assert_refused(
             "main = \"writer\"\n\n[server]",
             "main = \"writer\"\nkernel = \"stock\"\n\n[server]\npage_tables = \"shared\"",
             "server.page_tables",
             "needs kernel = \"extended\"",
         );
-        assert_refused(
-            "slots_bits = 16",
-            "page_size = \"tiny\"",
-            "server.page_size",
-            "`tiny` is unknown",
-        );
     }
 
     #[test]
     fn the_policies_are_those_of_the_server() {
-        let tables = policy::page_tables::policies::<Fake>();
-        assert_eq!(tables.map(|(name, _)| name), PAGE_TABLES);
-        let sizes = policy::page_size::POLICIES;
-        assert_eq!(sizes.map(|(name, _)| name), PAGE_SIZES);
+        fn names<T>(answers: Vec<(&'static str, T)>) -> Vec<&'static str> {
+            answers.into_iter().map(|(name, _)| name).collect()
+        }
+        let mut kernel = Fake::new(1, &[]).extended();
+        let answers = policy::Answers::new(&mut kernel);
+        let known = [
+            names(answers.page_tables),
+            names(answers.page_size),
+            names(answers.placement),
+            names(answers.locks),
+            names(answers.tlb_tags),
+            names(answers.admission),
+            names(answers.lifetime),
+        ];
+        assert_eq!(POLICIES.map(|(question, _)| question), policy::QUESTIONS);
+        assert_eq!(POLICIES.map(|(_, names)| names.to_vec()), known);
+    }
+
+    #[test]
+    fn every_policy_can_be_named_and_is_told_with_its_question() {
+        for (index, (question, names)) in POLICIES.into_iter().enumerate() {
+            for name in names {
+                let named = format!("{question} = \"{name}\"\nslots_bits");
+                let text = description(|text| text.replace("slots_bits", &named));
+                let system = System::parse(&text).unwrap();
+                assert!(system.server.policies().eq([(question, *name)]), "{named}");
+            }
+            let key = format!("server.{question}");
+            let named = format!("{question} = \"other\"");
+            let known = names.join("`, `");
+            let reason = format!("`other` is unknown; there is `{known}`");
+            assert_refused("slots_bits = 16", &named, &key, &reason);
+            assert!(index < limits::POLICIES);
+        }
     }
 
     #[test]

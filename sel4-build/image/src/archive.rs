@@ -18,7 +18,7 @@ use crate::manifest::{
 };
 
 /// "sel4-vas", and changes with the layout of archive or manifest.
-const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas4");
+const MAGIC: u64 = u64::from_le_bytes(*b"sel4vas5");
 
 /// Bytes of the header; the manifest follows it.
 pub const HEADER_BYTES: usize = 32;
@@ -310,7 +310,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{Component, File, Program, Quota, Segment, Server};
+    use crate::manifest::{Component, File, Policy, Program, Quota, Segment, Server};
 
     const PAGE: usize = PAGE_BYTES as usize;
     /// Where the pages of the test archives begin.
@@ -362,8 +362,10 @@ mod tests {
             program: PROGRAM,
             stack_bytes: 8 * PAGE_BYTES,
             slots_bits: 16,
-            page_tables: Some("mirrored"),
-            page_size: "small",
+            policies: &[Policy {
+                question: "page_size",
+                answer: "small",
+            }],
         },
         main: 0,
         components: &[COMPONENT],
@@ -414,8 +416,9 @@ mod tests {
         assert_eq!(&*system.name, "test");
         assert_eq!(system.main.to_native(), 0);
         assert_eq!(system.server.slots_bits, 16);
-        assert_eq!(system.server.page_tables.as_deref(), Some("mirrored"));
-        assert_eq!(&*system.server.page_size, "small");
+        let policy = &system.server.policies[0];
+        assert_eq!(&*policy.question, "page_size");
+        assert_eq!(&*policy.answer, "small");
         assert_eq!(system.server.stack_bytes.to_native(), 8 * PAGE_BYTES);
 
         let component = image.component("reader").unwrap();

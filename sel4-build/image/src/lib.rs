@@ -14,8 +14,9 @@ pub mod power;
 
 pub use archive::{Error, HEADER_BYTES, Header, Image, encode_manifest};
 pub use manifest::{
-    ArchivedComponent, ArchivedFile, ArchivedProgram, ArchivedQuota, ArchivedSegment,
-    ArchivedServer, ArchivedSystem, Component, File, Program, Quota, Segment, Server, System,
+    ArchivedComponent, ArchivedFile, ArchivedPolicy, ArchivedProgram, ArchivedQuota,
+    ArchivedSegment, ArchivedServer, ArchivedSystem, Component, File, Policy, Program, Quota,
+    Segment, Server, System,
 };
 
 /// init keeps one part in so many of memory: for itself, the VAS server's slots and heap, and

@@ -5,7 +5,7 @@
 //! The types borrow what they describe, so that they need no heap. Their `Archived` forms
 //! are what init sees; numbers there are little-endian and read with `to_native`.
 
-use rkyv::with::{InlineAsBox, Map};
+use rkyv::with::InlineAsBox;
 use rkyv::{Archive, Serialize};
 
 /// A whole system.
@@ -62,12 +62,20 @@ pub struct Server<'a> {
     pub stack_bytes: u64,
     /// Binary logarithm of the number of slots of its CNode.
     pub slots_bits: u8,
-    /// The page-table policy, by name; `None`: by what the kernel offers.
-    #[rkyv(with = Map<InlineAsBox>)]
-    pub page_tables: Option<&'a str>,
-    /// The page size of segments that do not ask for one, by name.
+    /// The policies that are chosen.
     #[rkyv(with = InlineAsBox)]
-    pub page_size: &'a str,
+    pub policies: &'a [Policy<'a>],
+}
+
+/// A policy of the VAS server.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy<'a> {
+    /// The question.
+    #[rkyv(with = InlineAsBox)]
+    pub question: &'a str,
+    /// The name of the answer.
+    #[rkyv(with = InlineAsBox)]
+    pub answer: &'a str,
 }
 
 /// A program that can be started, and as whom.

@@ -184,7 +184,7 @@ impl<K> Clone for PageTablesPolicy<K> {
 
 impl<K> Copy for PageTablesPolicy<K> {}
 
-/// The answers by name.
+/// The answers by name. Of those that work on the kernel, the first is the default.
 pub fn policies<K: Kernel + 'static>() -> [(&'static str, PageTablesPolicy<K>); 2] {
     [
         ("shared", shared::policy()),

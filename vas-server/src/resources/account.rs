@@ -13,6 +13,7 @@ use protocol::message::{Counts, QuotaStatistics};
 use protocol::{Error, Limit, limits};
 
 use crate::kernel::{Kernel, Slot};
+use crate::policy::admission::OneMore;
 use crate::slots::{SlotRange, Slots};
 use crate::untyped::{Block, Untypeds};
 
@@ -173,16 +174,21 @@ impl Account {
         Ok(())
     }
 
-    /// Whether it may have one more.
+    /// One more of this, if it may have that many.
     ///
     /// # Errors
     /// [`Error::LimitReached`].
-    pub(super) fn check(&self, counted: Counted) -> Result<(), Error> {
+    pub(super) fn one_more(&self, of: Counted) -> Result<OneMore, Error> {
         let (mut used, mut most) = (self.used, self.most);
-        if counted.of(&mut used) < counted.of(&mut most) {
-            Ok(())
-        } else {
-            Err(Error::LimitReached(counted.limit()))
+        let (used, most) = (*of.of(&mut used), *of.of(&mut most));
+        match used < most {
+            true => Ok(OneMore {
+                of,
+                user: self.user,
+                used,
+                most,
+            }),
+            false => Err(Error::LimitReached(of.limit())),
         }
     }
 

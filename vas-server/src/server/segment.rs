@@ -8,7 +8,7 @@ use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    Command, Departure, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
+    Base, Command, Departure, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
     SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
@@ -19,14 +19,16 @@ use super::{
 };
 use crate::arena::{Arena, Key};
 use crate::kernel::{self, Kernel, Slot};
+use crate::policy::New;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
+use crate::policy::placement::Asked;
 use crate::resources::{Counted, Side};
 
 impl<K: Kernel> Server<K> {
     pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
         let principal = &self.session(session)?.principal;
-        let (page_size, pages) = self.check_place(&request)?;
+        let (base, page_size, pages) = self.place(&request)?;
         if self.segment_names.contains_key(&request.name) {
             return Err(Error::NameExists);
         }
@@ -41,10 +43,16 @@ impl<K: Kernel> Server<K> {
         let SegAlloc {
             name: text, mode, ..
         } = request;
+        let new = New {
+            kind: Kind::Segment,
+            user: principal.user,
+            mode,
+        };
         let mut object = Object::new(Kind::Segment, key, text, mode, principal, made_by);
+        object.lifetime = self.policies.lifetime.answer.lifetime(new);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights, 0)?;
-        let piece = match self.make_piece(request.base, page_size, pages) {
+        let piece = match self.make_piece(base, page_size, pages) {
             Ok(piece) => piece,
             Err(error) => {
                 object.delete(&mut self.resources);
@@ -95,29 +103,40 @@ impl<K: Kernel> Server<K> {
         Ok(Piece { mapping, frames })
     }
 
-    /// The page size and the number of pages, if a segment may lie there.
-    fn check_place(&self, request: &SegAlloc) -> Result<(PageSize, u64), Error> {
-        let &SegAlloc { base, size, .. } = request;
+    /// The base, the page size and the number of pages, as the policies have it.
+    fn place(&self, request: &SegAlloc) -> Result<(u64, PageSize, u64), Error> {
+        let size = request.size;
         if size == 0 {
             return Err(Error::ZeroSize);
         }
-        let page_size = request
-            .page_size
-            .unwrap_or_else(|| self.policies.page_size.answer.page_size(base, size));
-        let alignment = page_size.bytes();
-        if !base.is_multiple_of(alignment) {
-            return Err(Error::Unaligned { base, alignment });
+        let (base, range) = match request.base {
+            Base::At(base) if LOCAL.contains(&base) => (Some(base), LOCAL),
+            Base::At(base) => (Some(base), GLOBAL),
+            Base::ForVases => (None, GLOBAL),
+            Base::ForAttachments => (None, LOCAL),
+        };
+        let page_size = request.page_size.unwrap_or_else(|| {
+            // A multiple of every page size stands for a base that is still to be chosen.
+            let base = base.unwrap_or(range.start);
+            self.policies.page_size.answer.page_size(base, size)
+        });
+        match base {
+            Some(base) => check_base(base, size, page_size, &range)?,
+            None if size > range.end - range.start => return Err(Error::NoRoom { size }),
+            None => {}
         }
-        let pages = size.div_ceil(alignment);
-        let end = pages
-            .checked_mul(alignment)
-            .and_then(|size| base.checked_add(size));
-        let fits =
-            |range: &Range<u64>| range.contains(&base) && end.is_some_and(|end| end <= range.end);
-        if ![GLOBAL, LOCAL].iter().any(fits) {
-            return Err(Error::OutOfRange { base, size });
-        }
-        Ok((page_size, pages))
+        let pages = size.div_ceil(page_size.bytes());
+        let asked = Asked {
+            base,
+            bytes: pages * page_size.bytes(),
+            page_size,
+            own_slots: request.own_slots,
+            range,
+        };
+        let mut taken = self.segments.iter().map(|(_, segment)| segment.claim());
+        let base = self.policies.placement.answer.place(&asked, &mut taken)?;
+        check_base(base, size, page_size, &asked.range)?;
+        Ok((base, page_size, pages))
     }
 
     pub(super) fn seg_find(&mut self, session: Key, request: &SegFind) -> Granted<SegGranted> {
@@ -485,6 +504,21 @@ impl<K: Kernel> Server<K> {
             self.resources.delete_frames(piece.frames);
         }
         segment.object.delete(&mut self.resources);
+    }
+}
+
+/// Whether a segment may lie there.
+fn check_base(base: u64, size: u64, page_size: PageSize, range: &Range<u64>) -> Result<(), Error> {
+    let alignment = page_size.bytes();
+    if !base.is_multiple_of(alignment) {
+        return Err(Error::Unaligned { base, alignment });
+    }
+    let end = size
+        .checked_next_multiple_of(alignment)
+        .and_then(|bytes| base.checked_add(bytes));
+    match range.contains(&base) && end.is_some_and(|end| end <= range.end) {
+        true => Ok(()),
+        false => Err(Error::OutOfRange { base, size }),
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::arena::Key;
 use crate::kernel::Kernel;
+use crate::policy::New;
 use crate::policy::page_tables::PageTables;
 use crate::resources::Counted;
 
@@ -60,7 +61,13 @@ impl<K: Kernel> Server<K> {
         self.resources.check(Counted::Vases)?;
         let made_by = (session, self.resources.payer());
         let VasCreate { name, mode } = request;
+        let new = New {
+            kind: Kind::Vas,
+            user: principal.user,
+            mode,
+        };
         let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, made_by);
+        object.lifetime = self.policies.lifetime.answer.lifetime(new);
         let rights = Rights::all();
         let handle = object.handle(&mut self.resources, rights, 0)?;
         let tables = match self.make_tables(&segments) {
@@ -75,7 +82,8 @@ impl<K: Kernel> Server<K> {
             segments,
             attachments: 0,
             tables,
-            tlb_tag: false,
+            tlb_tag: self.policies.tlb_tags.answer.tagged(None),
+            lock_mode: self.policies.locks.answer.lock_mode(new),
             roots,
             left: Departed::new(),
         };
@@ -240,6 +248,7 @@ impl<K: Kernel> Server<K> {
             table_bytes: table_bytes(vas.tables.tables()),
             page_tables: self.policies.page_tables.name.clone(),
             tlb_tag: vas.tlb_tag,
+            lock_mode: vas.lock_mode,
             roots: vas.roots.len() as u32,
         };
         Ok((statistics, None))
@@ -276,7 +285,9 @@ impl<K: Kernel> Server<K> {
         let stale = Error::StaleHandle { position: 0 };
         let vas = self.vases.get_mut(key).ok_or(stale)?;
         match request.command {
-            VasCommand::TlbTag(hint) => vas.tlb_tag = hint,
+            VasCommand::TlbTag(hint) => {
+                vas.tlb_tag = self.policies.tlb_tags.answer.tagged(Some(hint));
+            }
             VasCommand::EvictAttachment(id) => {
                 let attachment = attachment_key(id).filter(|&attachment| {
                     let attachment = self.attachments.get(attachment);

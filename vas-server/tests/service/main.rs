@@ -12,6 +12,7 @@ mod handles;
 mod lifetimes;
 mod limits;
 mod memory;
+mod policies;
 mod protocol_misuse;
 mod quotas;
 mod random;

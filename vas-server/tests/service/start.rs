@@ -2,16 +2,16 @@
 
 use protocol::Error;
 use vas_server::fake::Fake;
-use vas_server::{Configuration, Policies, Server, StartError};
+use vas_server::{Answers, Configuration, Server, StartError};
 
 use crate::support::fake;
 
 fn start(slots: u32, untyped_bits: &[u8], asid_pools: u32) -> Result<Server<Fake>, StartError> {
-    start_with(None, slots, untyped_bits, asid_pools)
+    start_with(&[], slots, untyped_bits, asid_pools)
 }
 
 fn start_with(
-    page_tables: Option<&str>,
+    chosen: &[(&str, &str)],
     slots: u32,
     untyped_bits: &[u8],
     asid_pools: u32,
@@ -27,7 +27,7 @@ fn start_with(
         quotas: &[],
         untypeds: &untypeds,
     };
-    let policies = Policies::by_name(page_tables, "small", &mut fake).unwrap();
+    let policies = Answers::new(&mut fake).choose(chosen).unwrap();
     Server::start(fake, policies, &configuration)
 }
 
@@ -70,25 +70,46 @@ fn a_server_without_memory_or_slots_does_not_start() {
 
 #[test]
 fn a_policy_that_does_not_exist_is_refused_with_those_that_do() {
-    let unknown = |page_tables, page_size| {
-        Policies::<Fake>::by_name(Some(page_tables), page_size, &mut fake(100, &[]))
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+    let answers = Answers::new(&mut fake(100, &[]));
+    let unknown = |question, answer| {
+        let chosen = answers.choose(&[(question, answer)]);
+        chosen.map(|_| ()).unwrap_err().to_string()
     };
+    for (question, name, known) in [
+        (
+            "page_tables",
+            "mirored",
+            match crate::EXTENDED {
+                true => "shared, mirrored",
+                false => "mirrored, shared",
+            },
+        ),
+        ("page_size", "4K", "small, large, huge, largest-fit"),
+        (
+            "placement",
+            "aligned",
+            "as-asked, slot-aligned, server-chooses",
+        ),
+        ("locks", "", "cooperative, enforced, none"),
+        ("tlb_tags", "all", "none, per-attachment"),
+        ("admission", "nobody", "everyone, promised-only"),
+        ("lifetime", "Creator", "persistent, creator, last-attacher"),
+    ] {
+        assert_eq!(
+            unknown(question, name),
+            format!("no {question} policy is called {name:?}; there is: {known}")
+        );
+    }
     assert_eq!(
-        unknown("mirored", "small"),
-        "no page_tables policy is called \"mirored\"; there is: shared, mirrored"
-    );
-    assert_eq!(
-        unknown("mirrored", "4K"),
-        "no page_size policy is called \"4K\"; there is: small, large, huge, largest-fit"
+        unknown("colour", "red"),
+        "no policy is about \"colour\"; there is: page_tables, page_size, placement, locks, \
+         tlb_tags, admission, lifetime"
     );
 }
 
 #[test]
 fn shared_tables_are_refused_at_start_by_a_kernel_that_cannot() {
-    let start = start_with(Some("shared"), 1000, &[20], 1).map(|_| ());
+    let start = start_with(&[("page_tables", "shared")], 1000, &[20], 1).map(|_| ());
     if crate::EXTENDED {
         assert_eq!(start, Ok(()));
     } else {
@@ -96,5 +117,5 @@ fn shared_tables_are_refused_at_start_by_a_kernel_that_cannot() {
         let said = StartError::TablesNotShared.to_string();
         assert!(said.contains("only the extended kernel can"), "{said}");
     }
-    assert!(start_with(Some("mirrored"), 1000, &[20], 1).is_ok());
+    assert!(start_with(&[("page_tables", "mirrored")], 1000, &[20], 1).is_ok());
 }

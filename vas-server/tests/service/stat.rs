@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::message::{Lifetime, ObjectStatistics, SegStatistics, VasStatistics};
+use protocol::message::{Lifetime, LockMode, ObjectStatistics, SegStatistics, VasStatistics};
 use protocol::{Error, Mode, PageSize, Rights};
 
 use crate::support::*;
@@ -36,6 +36,7 @@ fn a_vas_tells_what_it_is_and_what_it_has() {
         table_bytes: 4 * KIB * u64::from(MASTER),
         page_tables: name(PAGE_TABLES),
         tlb_tag: false,
+        lock_mode: LockMode::Cooperative,
         roots: 0,
     };
     assert_eq!(world.stat_vas(&process, vas), Ok(expected.clone()));
@@ -94,14 +95,6 @@ fn a_segment_tells_what_it_is_and_what_it_has() {
     }
     expected.vases = 2;
     assert_eq!(world.stat_segment(&process, segment), Ok(expected));
-}
-
-#[test]
-fn the_server_tells_the_policies_in_force() {
-    let world = World::start(1000, &[22], "largest-fit", 1);
-    let statistics = world.statistics();
-    assert_eq!(statistics.page_tables, name(PAGE_TABLES));
-    assert_eq!(statistics.page_size, name("largest-fit"));
 }
 
 #[test]

@@ -4,17 +4,18 @@
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::message::{
-    AttachmentEntry, Command, Described, Granted, HandleStat, Lifetime, Principal, PrivateExtent,
-    PrivateForm, Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root, SegAlloc, SegAttach,
-    SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted, SegGrow, SegList, SegStat,
-    SegStatistics, ServerStat, SessionCreate, SessionCreated, SessionEnd, SessionId, Statistics,
-    VasAttach, VasAttachments, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach,
-    VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat, VasStatistics,
+    AttachmentEntry, Base, Command, Described, Granted, HandleStat, Lifetime, Principal,
+    PrivateExtent, PrivateForm, Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root,
+    SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted,
+    SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate, SessionCreated,
+    SessionEnd, SessionId, Statistics, VasAttach, VasAttachments, VasClone, VasCommand, VasCreate,
+    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    VasStatistics,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights, limits};
 use vas_server::fake::{Fake, Held};
-use vas_server::{Configuration, Policies, Server, Slot, StartError};
+use vas_server::{Answers, Configuration, Policies, Server, Slot, StartError};
 
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
@@ -120,24 +121,49 @@ impl World {
     }
 
     pub fn start(slots: u32, untyped_bits: &[u8], page_size: &str, asid_pools: u32) -> Self {
-        Self::try_start(slots, untyped_bits, page_size, asid_pools, &[]).unwrap()
+        let chosen = [("page_size", page_size)];
+        Self::try_start(slots, untyped_bits, &chosen, asid_pools, &[]).unwrap()
+    }
+
+    /// A machine with plenty of everything, on which these policies are chosen.
+    pub fn choosing(chosen: &[(&str, &str)]) -> Self {
+        Self::try_start(20_000, &[33, 22, 16], chosen, 1, &[]).unwrap()
     }
 
     /// A machine on which so much is promised to users.
     pub fn promising(untyped_bits: &[u8], quotas: &[Quota]) -> Result<Self, StartError> {
-        Self::try_start(20_000, untyped_bits, "small", 2, quotas)
+        Self::promising_and_choosing(untyped_bits, quotas, &[])
+    }
+
+    /// The same with these policies.
+    pub fn promising_and_choosing(
+        untyped_bits: &[u8],
+        quotas: &[Quota],
+        chosen: &[(&str, &str)],
+    ) -> Result<Self, StartError> {
+        Self::try_start(20_000, untyped_bits, chosen, 2, quotas)
     }
 
     fn try_start(
         slots: u32,
         untyped_bits: &[u8],
-        page_size: &str,
+        chosen: &[(&str, &str)],
         asid_pools: u32,
         quotas: &[Quota],
     ) -> Result<Self, StartError> {
         // What the window takes comes on top.
         let mut fake = fake(slots + 2, &[untyped_bits, &[12, 12]].concat());
-        let policies = Policies::by_name(None, page_size, &mut fake).unwrap();
+        let policies = Answers::new(&mut fake).choose(chosen).unwrap();
+        Self::of(fake, policies, asid_pools, quotas)
+    }
+
+    /// A machine with this kernel and these policies.
+    pub fn of(
+        fake: Fake,
+        policies: Policies<Fake>,
+        asid_pools: u32,
+        quotas: &[Quota],
+    ) -> Result<Self, StartError> {
         let untypeds = fake.untypeds().to_vec();
         let configuration = Configuration {
             slots: fake.free_slots(),
@@ -583,10 +609,15 @@ pub const fn lives(lifetime: Lifetime) -> Command {
 }
 
 /// A request for a segment that all may use.
-pub fn alloc(text: &str, base: u64, size: u64, page_size: Option<PageSize>) -> SegAlloc {
+pub fn alloc(
+    text: &str,
+    base: impl Into<Base>,
+    size: u64,
+    page_size: Option<PageSize>,
+) -> SegAlloc {
     SegAlloc {
         name: name(text),
-        base,
+        base: base.into(),
         size,
         page_size,
         own_slots: false,

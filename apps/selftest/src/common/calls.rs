@@ -4,7 +4,8 @@
 
 use alloc::format;
 
-use client_lib::{Access, Attachment, Error, Vas};
+use client_lib::{Access, Attachment, Error, Segment, Vas};
+use protocol::address_map::PAGE_BYTES;
 
 use crate::{Failure, Outcome};
 
@@ -55,4 +56,21 @@ pub fn visit(vas: &Vas, action: impl FnOnce() -> Outcome) -> Outcome {
     let result = inside(&attachment, action);
     detach(attachment)?;
     result
+}
+
+/// How many page tables a segment takes, as the server tells it: the root and what is below.
+/// Adds it to a VAS that has nothing else, and takes it out again.
+///
+/// # Errors
+/// Whatever went wrong.
+#[track_caller]
+pub fn tables_of(vas: &Vas, segment: &Segment) -> Result<u64, Failure> {
+    // Only who is attached has tables in any case.
+    let attachment = attach(vas)?;
+    let without = client_lib::vas_stat(vas)?.table_bytes;
+    client_lib::seg_attach(vas, segment, Access::ReadWrite)?;
+    let with = client_lib::vas_stat(vas)?.table_bytes;
+    client_lib::seg_detach(vas, segment)?;
+    detach(attachment)?;
+    Ok(1 + (with - without) / PAGE_BYTES)
 }
