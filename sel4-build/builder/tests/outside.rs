@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A VAS server with a policy of its own, from outside this tree: built, booted, in force. It
+//! is the example of `docs/policies.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use protocol::address_map::{GLOBAL_SLOTS, LOCAL_SLOTS, SLOT_BYTES};
+
+const PATH_TO_TREE: &str = "../../../..";
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside")
+}
+
+fn tree() -> PathBuf {
+    example().join(PATH_TO_TREE).canonicalize().unwrap()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The example as a folder of its own, which knows the tree by its path alone.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path();
+    assert!(!to.canonicalize().unwrap().starts_with(tree()));
+    fs::create_dir(to.join("src")).unwrap();
+    for file in ["src/server.rs", "src/client.rs", "outside.toml"] {
+        fs::copy(example().join(file), to.join(file)).unwrap();
+    }
+    let manifest = read(&example().join("Cargo.toml"));
+    let manifest = manifest.replace(PATH_TO_TREE, tree().to_str().unwrap());
+    fs::write(to.join("Cargo.toml"), manifest).unwrap();
+    // The versions that the tree has.
+    fs::copy(tree().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();
+    folder
+}
+
+/// Runs a description; whether it passed, and what was printed.
+fn run(description: &Path) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_builder"))
+        .arg("run")
+        .arg(description)
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.success(), printed.join("\n"))
+}
+
+#[test]
+fn row_29_a_server_from_outside_this_tree_has_a_policy_of_its_own() {
+    let folder = copied();
+    let description = folder.path().join("outside.toml");
+    let (passed, printed) = run(&description);
+    assert!(passed, "{printed}");
+    let slot = |number: u64| format!("{:#x}", number * SLOT_BYTES);
+    let (top, local) = (GLOBAL_SLOTS.end - 1, LOCAL_SLOTS.end - 1);
+    for expected in [
+        "placement: top-down".to_owned(),
+        format!("first: {}", slot(top)),
+        format!("asked: {:#x}", (top - 1) * SLOT_BYTES + 4096),
+        // The slot below the first is not free.
+        format!("second: {}", slot(top - 2)),
+        format!("local: {}", slot(local)),
+    ] {
+        let found = printed.lines().any(|line| line.trim() == expected);
+        assert!(found, "{expected:?} is not in: {printed}");
+    }
+
+    // A name that it does not know it refuses with those it knows.
+    let wrong = read(&description).replace("top-down\"\n\n", "upside-down\"\n\n");
+    fs::write(&description, wrong).unwrap();
+    let (passed, printed) = run(&description);
+    let reason = "no placement policy is called \"upside-down\"; there is: as-asked, \
+                  slot-aligned, server-chooses, top-down";
+    assert!(!passed && printed.contains(reason), "{printed}");
+}
+
+#[test]
+fn the_example_of_the_documentation_is_the_one_that_is_tested() {
+    let text = read(&tree().join("docs/policies.md"));
+    let blocks = |language| {
+        let parts = text.split(language).skip(1);
+        parts.map(|part| part.split("```").next().unwrap().trim())
+    };
+    let files = [
+        (blocks("```rust\n"), read(&example().join("src/server.rs"))),
+        (blocks("```toml\n"), read(&example().join("outside.toml"))),
+    ];
+    for (blocks, file) in files {
+        let blocks: Vec<_> = blocks.collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            assert!(file.contains(block), "not in the example:\n{block}");
+        }
+    }
+}
