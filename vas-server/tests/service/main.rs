@@ -15,6 +15,7 @@ mod memory;
 mod protocol_misuse;
 mod quotas;
 mod random;
+mod replay;
 mod rights;
 mod segments;
 mod sessions;
