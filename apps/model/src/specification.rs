@@ -101,7 +101,8 @@ pub struct Segment {
     base: u64,
     size: u64,
     page_size: PageSize,
-    own_slots: bool,
+    /// Whether it has root-table slots for itself.
+    pub own_slots: bool,
     /// What it consists of: it was grown so often less once.
     pieces: usize,
     /// The words that are not zero, by their distance from the base.

@@ -50,7 +50,10 @@ impl Processes {
         let attachments = &specification.attachments;
         assert_eq!(statistics.attachments as usize, attachments.len());
         let used = statistics.asids_total - statistics.asids_free;
-        let masters = MASTER as usize * specification.vases.len();
+        // Where tables are shared, VASes and segments with slots of their own have roots too.
+        let own_slots = specification.segments.values();
+        let own_slots = own_slots.filter(|segment| segment.own_slots).count();
+        let masters = MASTER as usize * (specification.vases.len() + own_slots);
         assert_eq!(used as usize, attachments.len() + masters);
 
         let mut frames: BTreeMap<(Number, u64), u64> = BTreeMap::new();
