@@ -8,8 +8,8 @@ use core::hash::Hasher;
 use fnv::FnvHasher;
 use protocol::message::{
     self, HandleStat, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach,
-    SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat, VasAttach, VasClone, VasCreate,
-    VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat, VasAttach, VasClone, VasCommand,
+    VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
 };
 use protocol::{AttachmentId, Error, Name};
 use serde::Serialize;
@@ -136,7 +136,10 @@ impl Request {
         match self {
             Request::VasDetach(VasDetach { attachment })
             | Request::SegAttachLocal(SegAttachLocal { attachment, .. })
-            | Request::SegDetachLocal(SegDetachLocal { attachment }) => Some(attachment),
+            | Request::SegDetachLocal(SegDetachLocal { attachment })
+            | Request::VasCtl(VasCtl {
+                command: VasCommand::EvictAttachment(attachment),
+            }) => Some(attachment),
             _ => None,
         }
     }

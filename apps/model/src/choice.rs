@@ -320,9 +320,13 @@ impl Chooser<'_> {
 
     fn vas_ctl(&mut self) -> Option<Action> {
         let vas = self.vas()?;
-        let command = match self.seldom(8) {
-            true => VasCommand::TlbTag(self.random.bool()),
-            false => self.command(vas).into(),
+        let command = match self.random.u8(..8) {
+            0 => VasCommand::TlbTag(self.random.bool()),
+            1 => {
+                let any = self.random.choice(self.specification.past_attachments())?;
+                VasCommand::EvictAttachment(AttachmentId(any.1.into()))
+            }
+            _ => self.command(vas).into(),
         };
         Some(ask_with(VasCtl { command }, [vas]))
     }

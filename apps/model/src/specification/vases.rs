@@ -186,6 +186,14 @@ impl Specification {
                 let vas = self.vases.entry(number);
                 vas.and_modify(|vas| vas.tlb_tag = *hint);
             }
+            &VasCommand::EvictAttachment(AttachmentId(evicted)) => {
+                let evicted = evicted as Number;
+                let attachment = self.attachments.get(&evicted);
+                if attachment.is_none_or(|attachment| attachment.vas != number) {
+                    return Err(Error::StaleAttachment.into());
+                }
+                self.attachment_ends(evicted);
+            }
             VasCommand::Object(Command::Evict) => self.evict_from_vas(number),
             VasCommand::Object(command) => self.change(number, command)?,
         }
