@@ -25,12 +25,19 @@ impl Space {
             root: root.cptr() as u16,
             attachment: Some(attachment),
         };
-        Space(space.word())
+        space.into()
     }
 
     /// The space that the calling thread runs in.
     pub fn current() -> Self {
         Space(sel4::user_data())
+    }
+}
+
+/// For who keeps the root cap in a slot of its own choice.
+impl From<ActiveSpace> for Space {
+    fn from(space: ActiveSpace) -> Self {
+        Space(space.word())
     }
 }
 

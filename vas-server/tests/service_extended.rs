@@ -30,6 +30,8 @@ mod protocol_misuse;
 mod quotas;
 #[path = "service/random.rs"]
 mod random;
+#[path = "service/replay.rs"]
+mod replay;
 #[path = "service/rights.rs"]
 mod rights;
 #[path = "service/segments.rs"]

@@ -256,3 +256,17 @@ fn growing_that_the_kernel_refuses_at_any_call_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn a_segment_with_slots_of_its_own_that_has_grown_is_attached_to_a_vas_in_use() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let mut request = alloc("heap", BASE, 4 * KIB, SMALL);
+    request.own_slots = true;
+    let segment = world.try_segment(&process, &request).unwrap().1;
+    world.grow(&process, segment, 12 * KIB).unwrap();
+    let vas = world.vas(&process, "v");
+    let attached = world.attach(&process, vas, READ_ONLY).unwrap();
+    world.add(&process, vas, segment, READ_WRITE).unwrap();
+    assert_eq!(world.fake().load(attached.root, BASE + 8 * KIB), Ok(0));
+}

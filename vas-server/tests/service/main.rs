@@ -16,6 +16,7 @@ mod policies;
 mod protocol_misuse;
 mod quotas;
 mod random;
+mod replay;
 mod rights;
 mod segments;
 mod sessions;

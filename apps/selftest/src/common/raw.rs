@@ -10,6 +10,7 @@ use protocol::message::Request;
 use protocol::process::{CNODE_BITS, slot};
 use protocol::wire::{self, WORDS};
 use sel4::{MessageInfo, cap};
+use serde::{Deserialize, Serialize};
 
 /// Slots of the process's CNode for caps of tests. The client library takes the lowest free
 /// ones and stays far below.
@@ -32,6 +33,30 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// One that carries a value.
+    ///
+    /// # Panics
+    /// If it does not fit into a message.
+    pub fn of<T: Serialize>(value: &T) -> Self {
+        let mut words = [0; WORDS];
+        let length = wire::encode(value, &mut words).expect("it fits into a message");
+        Reply {
+            label: 0,
+            words: words[..length].to_vec(),
+        }
+    }
+
+    /// The value that it carries.
+    ///
+    /// # Errors
+    /// The error that it carries; [`Error::BadReply`] if it makes no sense.
+    pub fn decode<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Error> {
+        match self.label {
+            0 => wire::decode(&self.words).map_err(|_| Error::BadReply),
+            _ => Err(self.error().unwrap_or(Error::BadReply)),
+        }
+    }
+
     /// The error, if it is a well-formed one.
     pub fn error(&self) -> Option<Error> {
         let error: Error = wire::decode(&self.words).ok()?;
@@ -72,17 +97,14 @@ pub fn send(label: u64, body: &[u64]) {
 pub fn request<R: Request>(request: &R, caps: &[u64], receive: u64) -> Result<R::Reply, Error> {
     let mut words = [0; WORDS];
     let length = wire::encode(request, &mut words)?;
-    let reply = call(
+    call(
         slot::SESSION,
         R::OPERATION as u64,
         &words[..length],
         caps,
         receive,
-    );
-    match reply.label {
-        0 => wire::decode(&reply.words).map_err(|_| Error::BadReply),
-        _ => Err(reply.error().unwrap_or(Error::BadReply)),
-    }
+    )
+    .decode()
 }
 
 /// Empties a slot of the process's CNode.

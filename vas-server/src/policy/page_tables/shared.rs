@@ -13,6 +13,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::iter;
 
 use protocol::address_map::{PRIVATE_SLOT, SLOT_BYTES};
 use protocol::message::PrivateForm;
@@ -193,11 +194,9 @@ impl Shared {
         mut pdpts: impl Iterator<Item = (u64, Slot)>,
         access: Access,
     ) -> Result<(), Error> {
-        pdpts.try_for_each(|(slot, pdpt)| {
-            self.attached.values_mut().try_for_each(|attached| {
-                let access = access.min(attached.access);
-                attached.enter_one(resources, slot, pdpt, access)
-            })
+        pdpts.try_for_each(|entry| {
+            let mut all = self.attached.values_mut();
+            all.try_for_each(|attached| attached.enter(resources, iter::once(entry), access))
         })
     }
 }
