@@ -109,6 +109,7 @@ const REFUSALS: &[&str] = &[
     "InUse",
     "StaleAttachment",
     "CreatorEnded",
+    "BaseNeeded",
 ];
 
 /// The name of an operation, of an error or of what else a process does, without what it is about.
