@@ -16,11 +16,11 @@ use crate::harness::tests;
 use crate::state::refused;
 
 tests! {
-    a_mode_that_is_changed_decides_who_finds_the_object,
+    row_15_a_mode_that_is_changed_decides_who_finds_the_object,
     an_object_that_is_given_away_belongs_to_the_other_user,
     only_who_may_control_an_object_changes_it,
     revoked_handles_are_gone_and_the_object_is_found_again,
-    an_evicted_process_faults_and_others_go_on,
+    row_28_an_evicted_process_faults_and_others_go_on,
     one_process_is_evicted_and_another_stays_attached,
     a_segment_that_is_taken_from_all_is_seen_by_none,
     a_root_that_one_process_names_leads_another_to_the_data,
@@ -32,7 +32,7 @@ fn denied(needs: Rights) -> Result<Rights, Error> {
     Err(Error::PermissionDenied { needs })
 }
 
-fn a_mode_that_is_changed_decides_who_finds_the_object() -> Outcome {
+fn row_15_a_mode_that_is_changed_decides_who_finds_the_object() -> Outcome {
     let place = Place::new("gate")?;
     let reading = Rights::READ | Rights::ATTACH;
     for (mode, answer) in [
@@ -94,7 +94,7 @@ fn revoked_handles_are_gone_and_the_object_is_found_again() -> Outcome {
     Ok(Place { vas, segment }.remove()?)
 }
 
-fn an_evicted_process_faults_and_others_go_on() -> Outcome {
+fn row_28_an_evicted_process_faults_and_others_go_on() -> Outcome {
     let place = Place::new("gate")?;
     let other = Place::with("other", BASE + SIZE, SIZE, client_lib::PageSize::Small)?;
     client_lib::seg_attach(&other.vas, &place.segment, Access::ReadWrite)?;

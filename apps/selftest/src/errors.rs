@@ -27,8 +27,8 @@ tests! {
     a_name_that_is_taken_is_refused,
     a_size_of_zero_is_refused,
     a_base_that_is_no_multiple_of_the_page_size_is_refused,
-    a_range_outside_of_the_addresses_for_segments_is_refused,
-    a_segment_that_overlaps_another_in_the_vas_is_refused,
+    row_21_a_range_outside_of_the_addresses_for_segments_is_refused,
+    row_5_a_segment_that_overlaps_another_in_the_vas_is_refused,
     a_segment_that_only_touches_another_is_accepted,
     a_segment_larger_than_memory_is_refused,
     attaching_twice_with_the_same_access_is_refused,
@@ -39,7 +39,7 @@ tests! {
     detaching_while_inside_is_refused,
     detaching_twice_is_refused,
     an_attachment_of_another_process_cannot_be_detached,
-    switching_to_an_attachment_that_is_gone_is_refused,
+    row_28_switching_to_an_attachment_that_is_gone_is_refused,
     a_handle_of_what_is_deleted_is_refused_even_when_the_name_is_used_again,
     a_handle_of_the_wrong_kind_is_refused,
     a_cap_that_is_no_handle_is_refused,
@@ -96,7 +96,7 @@ fn a_base_that_is_no_multiple_of_the_page_size_is_refused() -> Outcome {
     Ok(())
 }
 
-fn a_range_outside_of_the_addresses_for_segments_is_refused() -> Outcome {
+fn row_21_a_range_outside_of_the_addresses_for_segments_is_refused() -> Outcome {
     let page = 4096;
     for (base, size) in [
         (0, page),
@@ -124,7 +124,7 @@ fn a_range_outside_of_the_addresses_for_segments_is_refused() -> Outcome {
     Ok(())
 }
 
-fn a_segment_that_overlaps_another_in_the_vas_is_refused() -> Outcome {
+fn row_5_a_segment_that_overlaps_another_in_the_vas_is_refused() -> Outcome {
     let page = 4096;
     let vas = client_lib::vas_create("weir", EVERYONE)?;
     let base = BASE + (1 << 21);
@@ -367,7 +367,7 @@ fn an_attachment_of_another_process_cannot_be_detached() -> Outcome {
     Ok(place.remove()?)
 }
 
-fn switching_to_an_attachment_that_is_gone_is_refused() -> Outcome {
+fn row_28_switching_to_an_attachment_that_is_gone_is_refused() -> Outcome {
     let place = Place::new("weir")?;
     let other = Place::new("other")?;
     let gone = attach(&place.vas)?;

@@ -22,6 +22,7 @@ mod permissions;
 mod placement;
 mod processes;
 mod registers;
+mod rows;
 mod segments;
 mod sharing;
 mod state;
@@ -49,6 +50,7 @@ const THEMES: &[&[Test]] = &[
     faults::TESTS,
     malformed::TESTS,
     memory::TESTS,
+    rows::TESTS,
 ];
 
 fn main() -> i32 {

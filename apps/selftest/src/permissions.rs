@@ -15,8 +15,8 @@ use crate::fixture::{self, BASE, EVERYONE, OWNER, Place, SIZE, actor, segment};
 use crate::harness::tests;
 
 tests! {
-    mode_bits_decide_what_a_found_handle_of_a_vas_allows,
-    mode_bits_decide_what_a_found_handle_of_a_segment_allows,
+    row_15_mode_bits_decide_what_a_found_handle_of_a_vas_allows,
+    row_15_mode_bits_decide_what_a_found_handle_of_a_segment_allows,
     a_listing_shows_only_what_may_be_looked_up,
     without_write_permission_a_vas_cannot_be_attached_for_writing,
     only_the_owner_may_delete_and_free,
@@ -53,7 +53,7 @@ fn found(rights: Option<Rights>) -> Result<Rights, Error> {
     })
 }
 
-fn mode_bits_decide_what_a_found_handle_of_a_vas_allows() -> Outcome {
+fn row_15_mode_bits_decide_what_a_found_handle_of_a_vas_allows() -> Outcome {
     for (mode, allowed) in MODES {
         let vas = client_lib::vas_create("gate", Mode(mode))?;
         for (actor, rights) in [actor::OWNER, actor::GROUP, actor::OTHER]
@@ -67,7 +67,7 @@ fn mode_bits_decide_what_a_found_handle_of_a_vas_allows() -> Outcome {
     Ok(())
 }
 
-fn mode_bits_decide_what_a_found_handle_of_a_segment_allows() -> Outcome {
+fn row_15_mode_bits_decide_what_a_found_handle_of_a_segment_allows() -> Outcome {
     for (mode, allowed) in MODES {
         let segment = client_lib::seg_alloc("gate", BASE, 1, None, Mode(mode))?;
         for (actor, rights) in [actor::OWNER, actor::GROUP, actor::OTHER]

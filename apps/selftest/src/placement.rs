@@ -23,11 +23,11 @@ tests! {
     nothing_else_fits_into_the_slots_that_a_segment_has_for_itself,
     a_segment_with_its_own_slots_is_read_only_where_a_vas_has_it_so,
     a_segment_with_its_own_slots_may_span_several,
-    a_local_segment_is_seen_through_its_attachment_alone,
+    row_14_a_local_segment_is_seen_through_its_attachment_alone,
     a_local_segment_goes_with_its_attachment,
     a_local_segment_is_read_only_through_a_read_only_attachment,
     a_local_segment_may_have_its_own_slots,
-    local_segments_and_those_of_a_vas_are_not_exchanged,
+    row_21_local_segments_and_those_of_a_vas_are_not_exchanged,
     nothing_is_added_to_the_attachment_of_another_process,
     row_32_8_kib_across_a_boundary_of_slots_take_7_tables,
     where_bases_are_as_asked_a_segment_without_one_is_refused,
@@ -153,7 +153,7 @@ fn a_segment_with_its_own_slots_may_span_several() -> Outcome {
     Ok(client_lib::seg_free(&own)?)
 }
 
-fn a_local_segment_is_seen_through_its_attachment_alone() -> Outcome {
+fn row_14_a_local_segment_is_seen_through_its_attachment_alone() -> Outcome {
     let place = Place::new("house")?;
     let local = segment("desk", LOCAL.start)?;
     let mine = attach(&place.vas)?;
@@ -242,7 +242,7 @@ fn a_local_segment_may_have_its_own_slots() -> Outcome {
     Ok(place.remove()?)
 }
 
-fn local_segments_and_those_of_a_vas_are_not_exchanged() -> Outcome {
+fn row_21_local_segments_and_those_of_a_vas_are_not_exchanged() -> Outcome {
     let place = Place::new("house")?;
     let mine = attach(&place.vas)?;
     let local = segment("desk", LOCAL.start)?;

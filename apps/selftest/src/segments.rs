@@ -20,13 +20,13 @@ use crate::harness::tests;
 use crate::state;
 
 tests! {
-    a_segment_tells_what_it_is_and_what_it_has,
+    row_6_a_segment_tells_what_it_is_and_what_it_has,
     a_segment_grows_in_place_and_a_process_that_is_inside_sees_it,
     a_segment_does_not_grow_into_what_is_in_the_way,
-    a_new_segment_is_listed_with_all_it_was_made_with,
+    row_6_a_new_segment_is_listed_with_all_it_was_made_with,
     a_size_is_rounded_up_to_whole_pages,
     without_a_page_size_the_server_chooses_one,
-    a_listing_of_many_pages_has_every_segment_once_in_order_of_name,
+    row_12_a_listing_of_many_pages_has_every_segment_once_in_order_of_name,
     another_process_follows_the_pointers_that_one_has_written,
     processes_change_the_same_memory_at_the_same_time,
     pages_of_4_kib_hold_data_from_the_first_word_to_the_last,
@@ -37,13 +37,13 @@ tests! {
     neighbours_that_share_page_tables_come_and_go_alone,
     a_vas_may_have_segments_of_all_page_sizes,
     fresh_memory_reads_as_zero_after_reuse_too,
-    a_segment_added_to_a_vas_is_seen_by_a_process_that_is_inside,
+    row_14_a_segment_added_to_a_vas_is_seen_by_a_process_that_is_inside,
     a_segment_may_be_in_several_vases,
     data_outlives_the_vas_and_the_process_that_wrote_it,
     a_segment_can_be_detached_and_attached_again_with_other_access,
 }
 
-fn a_new_segment_is_listed_with_all_it_was_made_with() -> Outcome {
+fn row_6_a_new_segment_is_listed_with_all_it_was_made_with() -> Outcome {
     let made = client_lib::seg_alloc("field", BASE, 0x40_0000, Some(PageSize::Large), Mode(0o604))?;
     let expected = SegEntry {
         name: Name::new("field")?,
@@ -102,7 +102,7 @@ fn without_a_page_size_the_server_chooses_one() -> Outcome {
     Ok(client_lib::seg_free(&segment)?)
 }
 
-fn a_listing_of_many_pages_has_every_segment_once_in_order_of_name() -> Outcome {
+fn row_12_a_listing_of_many_pages_has_every_segment_once_in_order_of_name() -> Outcome {
     for count in [16, 17] {
         let mut segments = Vec::new();
         for index in 0..count {
@@ -369,7 +369,7 @@ fn fresh_memory_reads_as_zero_after_reuse_too() -> Outcome {
     Ok(())
 }
 
-fn a_segment_added_to_a_vas_is_seen_by_a_process_that_is_inside() -> Outcome {
+fn row_14_a_segment_added_to_a_vas_is_seen_by_a_process_that_is_inside() -> Outcome {
     let place = Place::new("field")?;
     // One in the same page table, one in a table of its own, one in a root slot of its own.
     for base in [BASE + (1 << 20), BASE + (5 << 30), 7 * SLOT_BYTES] {
@@ -472,7 +472,7 @@ fn a_segment_can_be_detached_and_attached_again_with_other_access() -> Outcome {
     Ok(place.remove()?)
 }
 
-fn a_segment_tells_what_it_is_and_what_it_has() -> Outcome {
+fn row_6_a_segment_tells_what_it_is_and_what_it_has() -> Outcome {
     let place = Place::new("orchard")?;
     let statistics = client_lib::seg_stat(&place.segment)?;
     check_equal("name", statistics.object.name.as_str(), "orchard")?;

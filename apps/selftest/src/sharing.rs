@@ -16,10 +16,10 @@ use crate::harness::tests;
 use crate::state::{State, refused, unchanged};
 
 tests! {
-    a_clone_of_a_vas_shares_its_memory_under_other_permissions,
+    row_15_a_clone_of_a_vas_shares_its_memory_under_other_permissions,
     a_clone_of_a_segment_has_its_content_and_memory_of_its_own,
     a_clone_that_is_refused_leaves_nothing_behind,
-    a_handle_passed_to_another_process_allows_what_it_was_restricted_to,
+    row_15_a_handle_passed_to_another_process_allows_what_it_was_restricted_to,
     a_handle_that_was_passed_on_is_revoked_like_any_other,
     a_handle_that_was_passed_on_is_revoked_alone,
     what_is_passed_as_a_handle_and_is_none_is_refused,
@@ -29,7 +29,7 @@ fn handover() -> Result<Endpoint, Failure> {
     Endpoint::new(0).ok_or(Failure::new("there are no endpoints"))
 }
 
-fn a_clone_of_a_vas_shares_its_memory_under_other_permissions() -> Outcome {
+fn row_15_a_clone_of_a_vas_shares_its_memory_under_other_permissions() -> Outcome {
     let place = Place::new("meadow")?;
     client_lib::vas_ctl(&place.vas, Command::Mode(OWNER))?;
     client_lib::vas_set_root(&place.vas, "data", Some(BASE + 8))?;
@@ -98,7 +98,7 @@ fn a_clone_that_is_refused_leaves_nothing_behind() -> Outcome {
     Ok(place.remove()?)
 }
 
-fn a_handle_passed_to_another_process_allows_what_it_was_restricted_to() -> Outcome {
+fn row_15_a_handle_passed_to_another_process_allows_what_it_was_restricted_to() -> Outcome {
     let place = Place::new("meadow")?;
     client_lib::vas_ctl(&place.vas, Command::Mode(OWNER))?;
     visit(&place.vas, || {

@@ -25,8 +25,8 @@ tests! {
     the_same_address_holds_different_data_in_each_of_many_vases,
     switching_tells_where_the_thread_was,
     private_memory_is_the_same_inside_and_outside,
-    switching_keeps_the_registers_that_a_function_must_preserve,
-    switching_keeps_the_sse_registers,
+    row_24_switching_keeps_the_registers_that_a_function_must_preserve,
+    row_24_switching_keeps_the_sse_registers,
     sse_registers_of_processes_in_a_vas_are_their_own,
     everything_can_be_asked_while_inside,
     switching_to_where_the_thread_is_changes_nothing,
@@ -178,7 +178,7 @@ extern "C" fn clobber(_: u64) {
     unsafe { core::arch::asm!("mov r12, rsp", options(nostack, preserves_flags)) }
 }
 
-fn switching_keeps_the_registers_that_a_function_must_preserve() -> Outcome {
+fn row_24_switching_keeps_the_registers_that_a_function_must_preserve() -> Outcome {
     let place = Place::new("north")?;
     let attachment = attach(&place.vas)?;
     let argument = (&raw const attachment) as u64;
@@ -206,7 +206,7 @@ fn switching_keeps_the_registers_that_a_function_must_preserve() -> Outcome {
     Ok(place.remove()?)
 }
 
-fn switching_keeps_the_sse_registers() -> Outcome {
+fn row_24_switching_keeps_the_sse_registers() -> Outcome {
     let place = Place::new("north")?;
     // Step by step, since the client library's switch may use these registers itself: on
     // seL4 5.0.0 the root is changed by SetSpace and loaded by the Yield that follows.

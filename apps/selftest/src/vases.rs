@@ -24,8 +24,8 @@ tests! {
     a_name_is_free_again_once_its_vas_is_deleted,
     a_vas_and_a_segment_may_have_the_same_name,
     names_may_be_32_bytes_of_any_characters_but_control_characters,
-    a_listing_of_many_pages_has_every_vas_once_in_order_of_name,
-    a_vas_outlives_the_process_that_made_it,
+    row_12_a_listing_of_many_pages_has_every_vas_once_in_order_of_name,
+    row_13_a_vas_outlives_the_process_that_made_it,
     a_process_may_attach_for_reading_and_for_writing_at_once,
     attachments_of_all_processes_are_counted,
     detaching_one_process_leaves_the_others_attached,
@@ -131,7 +131,7 @@ fn names_may_be_32_bytes_of_any_characters_but_control_characters() -> Outcome {
     Ok(())
 }
 
-fn a_listing_of_many_pages_has_every_vas_once_in_order_of_name() -> Outcome {
+fn row_12_a_listing_of_many_pages_has_every_vas_once_in_order_of_name() -> Outcome {
     // 24 fill three pages exactly; 13 is prime to it, so they are not made in order.
     for count in [24, 25] {
         let mut vases = Vec::new();
@@ -155,7 +155,7 @@ fn a_listing_of_many_pages_has_every_vas_once_in_order_of_name() -> Outcome {
     Ok(())
 }
 
-fn a_vas_outlives_the_process_that_made_it() -> Outcome {
+fn row_13_a_vas_outlives_the_process_that_made_it() -> Outcome {
     fixture::succeeds(actor::OTHER, &format!("create orchard {BASE} 4711"))?;
     let entry = &state::all_vases()?[0];
     check_equal("owner", entry.owner, 2000)?;

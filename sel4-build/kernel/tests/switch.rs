@@ -11,7 +11,7 @@ const DONE: &str = "switch: done";
 const MOST: [(&str, u64); 2] = [("two switches", 2 * 180), ("two IPC", 400)];
 
 #[test]
-fn switch_does_what_it_says_and_is_fast() {
+fn row_26_switch_does_what_it_says_and_is_fast() {
     let out = tempfile::tempdir().unwrap();
     let kernel = build(&Config::default(), Series::Extended, out.path()).unwrap();
     let output = run("switch", &[], &kernel, LIMIT);

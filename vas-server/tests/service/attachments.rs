@@ -270,7 +270,7 @@ fn tables_that_segments_share_stay_until_the_last_is_removed() {
 }
 
 #[test]
-fn eight_kibibytes_across_a_root_slot_take_seven_tables() {
+fn row_32_eight_kibibytes_across_a_root_slot_take_seven_tables() {
     // Paper, section 4.4; the root included.
     let mut world = World::new();
     let process = world.bare_process(1);

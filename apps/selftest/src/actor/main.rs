@@ -132,6 +132,7 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
             access_named(segment_access)?,
         ),
         ["load-from-other", here, there, address] => load_from_other(here, there, number(address)?),
+        ["go-home-and-load", vas, address] => go_home_and_load(vas, number(address)?),
         ["follow", vas, base, other] => follow(vas, number(base)?, number(other)?),
         ["count", vas, base, times] => count(vas, number(base)?, number(times)?),
         ["guard", vas, base, value, turns] => {
@@ -433,6 +434,16 @@ fn load_from_other(here: &str, there: &str, address: u64) -> Outcome {
             Ok(())
         })
     })
+}
+
+/// Loads `address` in a VAS, where it must succeed, and behind it from its own space.
+fn go_home_and_load(vas: &str, address: u64) -> Outcome {
+    visit(&client_lib::vas_find(vas)?, || {
+        load(address);
+        Ok(())
+    })?;
+    load(address + 8);
+    Err(Failure::new("a segment is seen from outside"))
 }
 
 /// Stays inside while the test adds the segment at `other` to the VAS and removes it again.
