@@ -16,6 +16,8 @@ mod faults;
 mod growth;
 #[path = "service/handles.rs"]
 mod handles;
+#[path = "service/kills.rs"]
+mod kills;
 #[path = "service/lifetimes.rs"]
 mod lifetimes;
 #[path = "service/limits.rs"]

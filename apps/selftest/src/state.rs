@@ -3,12 +3,12 @@
 //! What the server has, and how to see that an operation or a test has changed nothing.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use client_lib::{Error, Name};
 use common::failure::{check, check_equal};
+pub use common::statistics::difference;
 use common::{Failure, Outcome};
 use protocol::limits::LIST_PAGE;
 use protocol::message::{SegEntry, Statistics, VasEntry};
@@ -98,35 +98,6 @@ pub fn unchanged(before: &State, after: &State) -> Outcome {
         before.segments == after.segments,
         "the list of segments has changed",
     )
-}
-
-/// What has changed, if anything. A leak shows here.
-pub fn difference(before: &Statistics, after: &Statistics) -> Option<String> {
-    if before == after {
-        return None;
-    }
-    let values = |of: &Statistics| {
-        [
-            ("bytes of memory in all", of.memory_total),
-            ("free bytes of memory", of.memory_free),
-            ("slots in all", of.slots_total),
-            ("free slots", of.slots_free),
-            ("ASIDs in all", of.asids_total.into()),
-            ("free ASIDs", of.asids_free.into()),
-            ("page tables", of.tables.into()),
-            ("sessions", of.sessions.into()),
-            ("VASes", of.vases.into()),
-            ("segments", of.segments.into()),
-            ("attachments", of.attachments.into()),
-        ]
-    };
-    let mut text = String::from("the server has not the same as before:");
-    for ((what, before), (_, after)) in values(before).into_iter().zip(values(after)) {
-        if before != after {
-            text.push_str(&format!(" {before} -> {after} {what};"));
-        }
-    }
-    Some(text)
 }
 
 /// Waits until no more processes run than at `before`, and removes all VASes and segments

@@ -16,7 +16,9 @@ use crate::tree::{Tree, cargo};
 use crate::watch::{self, End, Limits};
 
 /// Systems whose components print `test NAME ... ok` or `... FAILED`.
-const TESTING: &[&str] = &["selftest", "policies"];
+const TESTING: &[&str] = &["selftest", "policies", "chaos", "kills"];
+/// Systems that have time counted in instructions, so that they do the same each time.
+const COUNTING: &[&str] = &["chaos", "kills"];
 /// Systems that count as one test each.
 const WHOLE: &[&str] = &["demo"];
 
@@ -79,7 +81,9 @@ pub fn run(
         let outcome = system::build(tree, name, &changes).and_then(|built| {
             eprintln!("boot: {name}, kernel {kernel}");
             let limits = Limits::of_system(built.system.time_limit());
-            machine(&built).run(&built.kernel.image, &built.image, limits, out)
+            let mut machine = machine(&built);
+            machine.icount |= COUNTING.contains(name);
+            machine.run(&built.kernel.image, &built.image, limits, out)
         });
         let (outcome, console) = match outcome {
             Ok(result) => result,

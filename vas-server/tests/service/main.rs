@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod growth;
 mod handles;
+mod kills;
 mod lifetimes;
 mod limits;
 mod memory;

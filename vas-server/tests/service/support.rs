@@ -225,6 +225,18 @@ impl World {
         Ok((wire::decode(body).unwrap(), cap))
     }
 
+    /// How many caps were handed out.
+    pub fn handed_out(&self) -> usize {
+        self.handed_out.len()
+    }
+
+    /// What was handed out from then on never arrived.
+    pub fn lose(&mut self, first: usize) {
+        for cap in self.handed_out.split_off(first) {
+            self.fake().drop_cap(cap);
+        }
+    }
+
     /// A process sends a request with some caps.
     pub fn call<R: Request>(
         &mut self,

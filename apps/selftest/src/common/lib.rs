@@ -11,6 +11,7 @@ pub mod failure;
 pub mod proxy;
 pub mod raw;
 pub mod segment_memory;
+pub mod statistics;
 pub mod verdict;
 
 pub use failure::{Failure, Outcome};
