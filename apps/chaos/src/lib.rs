@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the driver and the workers agree on.
+//! What the drivers agree on with those that they start.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod board;
 pub mod operation;
 pub mod pool;
 pub mod record;
+pub mod stage;
 
 /// Workers that run at one time.
 pub const WORKERS: u64 = 8;

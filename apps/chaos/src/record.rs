@@ -144,6 +144,11 @@ impl Found {
         }
     }
 
+    /// Whether its words are those of its stamps.
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+
     /// Whether nothing was ever written there.
     pub fn is_empty(&self) -> bool {
         self.sound && self.first.0 == 0 && self.last.0 == 0
