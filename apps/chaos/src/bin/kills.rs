@@ -322,11 +322,11 @@ fn evicted_while_waited_for(stage: &mut Stage) -> Outcome {
         client_lib::seg_ctl(&stage.segments[1], Command::Evict)?;
         check_equal("end", process::wait(watcher)?, ExitStatus::Exited(0))?;
         client_lib::seg_attach(&stage.vases[1], &stage.segments[1], Access::ReadWrite)?;
-        check_equal(
-            "difference",
-            difference(&before, &client_lib::server_stat()?),
-            None,
-        )?;
+        // Where tables are kept for each attachment, the bystander has new ones: how many slots
+        // it takes to divide memory for them depends on where they lie.
+        let mut after = client_lib::server_stat()?;
+        after.slots_free = before.slots_free;
+        check_equal("difference", difference(&before, &after), None)?;
     }
     Ok(())
 }
