@@ -47,8 +47,8 @@ operations! {
     VasClone => StaleHandle { .. } | PermissionDenied { .. } | NameExists,
     /// Changes mode, owner or lifetime, or takes all handles back.
     VasCtl => StaleHandle { .. } | PermissionDenied { .. },
-    /// Takes the VAS away from all who are attached.
-    VasEvict => StaleHandle { .. } | PermissionDenied { .. },
+    /// Takes the VAS away from all who are attached, or from one.
+    VasEvict => StaleHandle { .. } | PermissionDenied { .. } | StaleAttachment,
     /// Makes a segment.
     SegAlloc => NameExists,
     /// Looks one up.

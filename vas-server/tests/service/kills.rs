@@ -10,7 +10,7 @@ use protocol::address_map::{LOCAL, SLOT_BYTES};
 use protocol::limits::COPY_BYTES;
 use protocol::message::{
     Command, Explain, Lifetime, Operation, SegAttachLocal, SegDetachLocal, SegEntry, ServerStat,
-    Statistics, VasEntry,
+    Statistics, VasCommand, VasEntry,
 };
 use protocol::{Error, Mode, Rights};
 use vas_server::fake::{Held, INJECTED};
@@ -234,6 +234,10 @@ fn deeds(operation: Operation) -> &'static [Deed] {
                 answer.map(drop)
             }],
         )],
+        Operation::VasAttachments => &[(
+            "list of attachments",
+            &[|scene| scene.world.attachments(&scene.process, scene.vas).map(drop)],
+        )],
         Operation::VasCtl => &[
             (
                 "vas_ctl of mode",
@@ -253,6 +257,17 @@ fn deeds(operation: Operation) -> &'static [Deed] {
             (
                 "vas_ctl of handles",
                 &[|scene| on_vas(scene, Command::RevokeHandles)],
+            ),
+            (
+                "vas_ctl of one handle",
+                &[revocable, |scene| on_vas(scene, Command::RevokeHandle(1))],
+            ),
+            (
+                "vas_ctl of one attachment",
+                &[|scene| {
+                    let attachment = scene.attached.id;
+                    on_vas(scene, VasCommand::EvictAttachment(attachment))
+                }],
             ),
             (
                 "vas_ctl of attachments",
@@ -396,14 +411,17 @@ fn deeds(operation: Operation) -> &'static [Deed] {
                 answer.map(drop)
             }],
         )],
-        Operation::Restrict => &[(
-            "restrict",
-            &[|scene| {
-                let (process, segment) = (&scene.process, scene.far);
-                let answer = scene.world.restrict(process, segment, Rights::READ);
-                answer.map(drop)
-            }],
-        )],
+        Operation::Restrict => &[
+            ("restrict, revocable", &[revocable]),
+            (
+                "restrict",
+                &[|scene| {
+                    let (process, segment) = (&scene.process, scene.far);
+                    let answer = scene.world.restrict(process, segment, Rights::READ);
+                    answer.map(drop)
+                }],
+            ),
+        ],
         Operation::HandleStat => &[(
             "handle_stat",
             &[|scene| scene.world.describe(&scene.process, scene.far).map(drop)],
@@ -449,7 +467,13 @@ fn deeds(operation: Operation) -> &'static [Deed] {
     }
 }
 
-fn on_vas(scene: &mut Scene, command: Command) -> Result<(), Error> {
+fn revocable(scene: &mut Scene) -> Result<(), Error> {
+    let (process, vas) = (&scene.process, scene.vas);
+    let answer = scene.world.restrict_revocable(process, vas, Rights::READ);
+    answer.map(|(_, number)| assert_eq!(number, 1))
+}
+
+fn on_vas(scene: &mut Scene, command: impl Into<VasCommand>) -> Result<(), Error> {
     scene.world.control_vas(&scene.process, scene.vas, command)
 }
 

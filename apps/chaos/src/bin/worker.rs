@@ -18,7 +18,8 @@ use chaos::operation::Operation::{self, *};
 use chaos::record::{self, Found, Stamp};
 use chaos::{WORKERS, WRONG, pool};
 use client_lib::{
-    Access, Attachment, Command, Error, Lifetime, Mode, Name, PageSize, Rights, Segment, Space, Vas,
+    Access, Attachment, Command, Error, Lifetime, Mode, Name, PageSize, Rights, Segment, Space,
+    Vas, VasCommand,
 };
 use common::calls::{detach, inside};
 use common::failure::check_equal;
@@ -277,7 +278,11 @@ impl Worker {
                     VasDelete => client_lib::vas_delete(&known.vas),
                     VasEvict => {
                         self.take(Target::Vas(number))?;
-                        client_lib::vas_ctl(&known.vas, Command::Evict)
+                        if self.random.bool() {
+                            client_lib::vas_ctl(&known.vas, Command::Evict)
+                        } else {
+                            evict_first(&known.vas)
+                        }
                     }
                     VasClone => {
                         let to = self.random.usize(..pool::VASES);
@@ -573,6 +578,14 @@ impl Worker {
             }
             Ok(())
         })
+    }
+}
+
+/// Takes a VAS away from the first of those that are attached.
+fn evict_first(vas: &Vas) -> Answer {
+    match client_lib::vas_attachments(vas, None)?.next() {
+        Some(entry) => client_lib::vas_ctl(vas, VasCommand::EvictAttachment(entry.attachment)),
+        None => Ok(()),
     }
 }
 
