@@ -198,10 +198,14 @@ impl Props {
                 stage::enter(Phase::Inside);
                 let records = stage::SIZE / record::BYTES;
                 let address = stage::SCENE_BASE + number % records * record::BYTES;
-                record::write(address, Stamp::new(1, number), |_| spin(20));
+                record::write(address, Stamp::new(1, number), |word| {
+                    if word == number % 8 {
+                        self.spin();
+                    }
+                });
                 stage::enter(Phase::Own);
                 vas_switch(Space::OWN)?;
-                spin(100);
+                self.spin();
                 vas_switch(stage.space())?;
                 stage::enter(Phase::Answered);
                 Ok(())
