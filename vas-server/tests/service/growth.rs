@@ -76,30 +76,6 @@ fn a_grown_segment_is_seen_by_all_who_are_attached_and_keeps_its_content() {
 }
 
 #[test]
-fn a_grown_segment_is_added_to_a_vas_that_somebody_is_attached_to() {
-    for own_slots in [false, true] {
-        let mut world = World::new();
-        let process = world.process(1, &[]);
-        let mut request = alloc("heap", BASE, 4 * KIB, SMALL);
-        request.own_slots = own_slots;
-        let (_, segment) = world.try_segment(&process, &request).unwrap();
-        world.grow(&process, segment, 8 * KIB).unwrap();
-        world.grow(&process, segment, 12 * KIB).unwrap();
-        let vas = world.vas(&process, "data");
-        let attached = world.attach(&process, vas, READ_WRITE).unwrap();
-        world.add(&process, vas, segment, READ_WRITE).unwrap();
-        for address in [BASE, BASE + 4 * KIB, BASE + 8 * KIB] {
-            assert_eq!(world.fake().load(attached.root, address), Ok(0));
-        }
-        world.remove(&process, vas, segment).unwrap();
-        for address in [BASE, BASE + 4 * KIB, BASE + 8 * KIB] {
-            let fault = Err(Fault::NotMapped);
-            assert_eq!(world.fake().load(attached.root, address), fault);
-        }
-    }
-}
-
-#[test]
 fn a_segment_of_one_attachment_grows_there() {
     for own_slots in [false, true] {
         let mut world = World::new();
