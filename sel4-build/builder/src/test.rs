@@ -16,7 +16,7 @@ use crate::tree::{Tree, cargo};
 use crate::watch::{self, End, Limits};
 
 /// Systems whose components print `test NAME ... ok` or `... FAILED`.
-const TESTING: &[&str] = &["selftest", "policies"];
+const TESTING: &[&str] = &["selftest", "policies", "hostile"];
 /// Systems that count as one test each.
 const WHOLE: &[&str] = &["demo"];
 
