@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 /// What names are made of here: the shortest, the longest, letters of more bytes.
 const NAMES: &[&str] = &["a", "another", "größe", "12345678901234567890123456789012"];
-const NUMBERS: &[u64] = &[0o660, 1 << 39, 192 << 39, u64::MAX];
+const NUMBERS: &[(&str, &[u64])] = &[("", &[0o660, 1 << 39, 192 << 39, u64::MAX])];
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
@@ -52,11 +52,8 @@ fn made<T: Serialize + DeserializeOwned>(input: &mut Unstructured<'_>) {
     if input.is_empty() {
         return;
     }
-    let mut generator = Generator {
-        below: |bound| input.int_in_range(0..=bound - 1).unwrap_or(0),
-        names: NAMES,
-        numbers: NUMBERS,
-    };
+    let below = |bound| input.int_in_range(0..=bound - 1).unwrap_or(0);
+    let mut generator = Generator::new(below, NAMES, NUMBERS);
     let value: T = generator.value().expect("it can be made");
     let mut words = [0; WORDS];
     let length = wire::encode(&value, &mut words).expect("it fits into a message");

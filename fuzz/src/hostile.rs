@@ -3,6 +3,7 @@
 //! Processes that send whatever the kernel lets them, beside one that works.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use libfuzzer_sys::arbitrary::Unstructured;
 use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES, SLOT_BYTES};
@@ -24,8 +25,8 @@ const ATTACKERS: [u32; 2] = [2000, 2001];
 const HONEST: u32 = 1000;
 /// Caps that a message can carry.
 const CAPS: usize = 3;
-/// Numbers remembered from replies at most.
-const REMEMBERED: usize = 64;
+/// How often the counts of answers are told.
+const TOLD_EVERY: u64 = 100_000;
 /// What the honest process leaves in memory.
 const WORD: u64 = 0x600d_600d_600d_600d;
 /// Where the segments are that the honest process keeps, and where it works.
@@ -33,21 +34,18 @@ const KEPT: u64 = GLOBAL.start;
 const WORKS_AT: u64 = GLOBAL.start + SLOT_BYTES;
 
 const NAMES: &[&str] = &["a", "b", "c", "d", "open", "closed"];
-const NUMBERS: &[u64] = &[
+const BASES: &[u64] = &[
     KEPT,
-    GLOBAL.start + PageSize::Large.bytes(),
+    KEPT + PAGE_BYTES,
+    KEPT + PageSize::Large.bytes(),
     GLOBAL.end - PAGE_BYTES,
     LOCAL.start,
-    PAGE_BYTES,
-    PageSize::Large.bytes(),
-    0o666,
-    0o600,
-    // Sets of rights.
-    0b10111,
-    0b00101,
-    ATTACKERS[0] as u64,
-    ATTACKERS[1] as u64,
 ];
+const SIZES: &[u64] = &[0, PAGE_BYTES, 3 * PAGE_BYTES, PageSize::Large.bytes()];
+const MODES: &[u64] = &[0o666, 0o644, 0o600];
+/// Sets of rights.
+const RIGHTS: &[u64] = &[0b11111, 0b10111, 0b00101];
+const USERS: &[u64] = &[ATTACKERS[0] as u64, ATTACKERS[1] as u64, HONEST as u64];
 
 /// Does what the input says, and checks all that must hold.
 pub fn run(input: &[u8]) {
@@ -67,6 +65,23 @@ fn below(input: &mut Unstructured<'_>, bound: usize) -> usize {
     input.int_in_range(0..=bound - 1).unwrap_or(0)
 }
 
+/// How many messages were answered with each label so far, 0 for those that were served.
+static ANSWERS: [AtomicU64; LABELS] = [const { AtomicU64::new(0) }; LABELS];
+/// Labels of answers are below that.
+const LABELS: usize = 64;
+
+/// Counts an answer, and now and then tells all counts.
+fn count(label: u64) {
+    ANSWERS[label as usize].fetch_add(1, Relaxed);
+    let counts = ANSWERS.each_ref().map(|count| count.load(Relaxed));
+    let sum: u64 = counts.iter().sum();
+    if sum.is_multiple_of(TOLD_EVERY) {
+        let counts = counts.into_iter().enumerate();
+        let counts: Vec<_> = counts.filter(|&(_, count)| count > 0).collect();
+        eprintln!("{sum} messages; label and how many of them: {counts:?}");
+    }
+}
+
 struct Scene {
     world: World,
     before: (Statistics, usize),
@@ -75,8 +90,8 @@ struct Scene {
     caps: Vec<Held>,
     /// Badges of all these, also when the caps are gone.
     badges: Vec<Badge>,
-    /// What may matter in a body.
-    numbers: Vec<u64>,
+    /// Attachments that there are or were.
+    attachments: Vec<u64>,
     /// Who may have come to own something.
     owners: BTreeSet<u32>,
     honest: Honest,
@@ -123,7 +138,7 @@ impl Scene {
             attackers,
             caps: Vec::new(),
             badges: Vec::new(),
-            numbers: NUMBERS.to_vec(),
+            attachments: Vec::new(),
             owners: ATTACKERS.into(),
             honest,
         };
@@ -156,7 +171,8 @@ impl Scene {
             }
             3 => {
                 // A fault, about which init asks.
-                let mut body: Explain = self.generator(input).value().unwrap();
+                let made = self.generate(input, |generator| generator.value());
+                let mut body: Explain = made.unwrap();
                 body.session = self.attackers[below(input, self.attackers.len())].session;
                 self.world.control(&body).unwrap();
             }
@@ -166,21 +182,32 @@ impl Scene {
         self.honest.check(&mut self.world);
     }
 
-    fn generator<'b>(
-        &'b self,
-        input: &'b mut Unstructured<'_>,
-    ) -> Generator<'b, impl FnMut(u64) -> u64> {
-        Generator {
-            below: |bound| input.int_in_range(0..=bound - 1).unwrap_or(0),
-            names: NAMES,
-            numbers: &self.numbers,
-        }
+    fn body(&self, input: &mut Unstructured<'_>, operation: Operation) -> (Words, usize) {
+        let mut words = [0; WORDS];
+        let length = self.generate(input, |generator| generator.body(operation, &mut words));
+        (words, length.unwrap())
+    }
+
+    fn generate<T>(
+        &self,
+        input: &mut Unstructured<'_>,
+        make: impl FnOnce(&mut Generator<'_, &mut dyn FnMut(u64) -> u64>) -> T,
+    ) -> T {
+        let numbers: &[(&str, &[u64])] = &[
+            ("base", BASES),
+            ("size", SIZES),
+            ("Mode", MODES),
+            ("rights", RIGHTS),
+            ("user", USERS),
+            ("AttachmentId", &self.attachments),
+        ];
+        let mut below = |bound: u64| input.int_in_range(0..=bound - 1).unwrap_or(0);
+        make(&mut Generator::new(&mut below, NAMES, numbers))
     }
 
     fn message(&mut self, input: &mut Unstructured<'_>) {
         let operation = Operation::ALL[below(input, Operation::ALL.len())];
-        let mut words = [0; WORDS];
-        let mut length = self.generator(input).body(operation, &mut words).unwrap();
+        let (mut words, mut length) = self.body(input, operation);
         let mut label = operation as u64;
         match below(input, 16) {
             0 => label = input.arbitrary().unwrap_or(0),
@@ -283,6 +310,7 @@ impl Scene {
         let server = &mut self.world.server;
         let answer = server.handle(badge, label, words, handles, &mut reply);
         let body = &reply[..answer.length];
+        count(answer.label);
         if answer.label == 0 {
             let operation = Operation::from_label(label).expect("it is none");
             assert!(operation.visit(ReplyDecodes(body)), "{operation:?}");
@@ -310,9 +338,7 @@ impl Scene {
         let command = match operation {
             Operation::VasAttach => {
                 let Attached { attachment } = wire::decode(reply).unwrap();
-                if self.numbers.len() < REMEMBERED {
-                    self.numbers.push(attachment.0);
-                }
+                self.attachments.push(attachment.0);
                 return;
             }
             Operation::VasCtl => match wire::decode(words) {

@@ -23,13 +23,16 @@ const ELEMENTS: u64 = 4;
 
 /// Where values come from.
 pub struct Generator<'a, F> {
-    /// A random number below the one that it is given.
-    pub below: F,
-    /// What is taken for names.
-    pub names: &'a [&'a str],
-    /// Numbers that mean something: addresses, sizes, attachments, mode bits.
-    pub numbers: &'a [u64],
+    below: F,
+    names: &'a [&'a str],
+    numbers: Numbers<'a>,
+    /// The field, or the type around a number, that is being made.
+    place: &'static str,
 }
+
+/// Numbers that mean something, by the name of the field or of the type around them, as in
+/// `("base", &[1 << 39])` or `("Mode", &[0o660])`. For all others any of them are taken.
+pub type Numbers<'a> = &'a [(&'a str, &'a [u64])];
 
 /// A type is not made of what the types of the protocol are made of, or refuses what it would
 /// have to be made of.
@@ -50,7 +53,17 @@ impl de::Error for NotMade {
     }
 }
 
-impl<F: FnMut(u64) -> u64> Generator<'_, F> {
+impl<'a, F: FnMut(u64) -> u64> Generator<'a, F> {
+    /// `below` gives a random number below its argument; names are taken from `names`.
+    pub fn new(below: F, names: &'a [&'a str], numbers: Numbers<'a>) -> Self {
+        Generator {
+            below,
+            names,
+            numbers,
+            place: "",
+        }
+    }
+
     /// A value.
     ///
     /// # Errors
@@ -87,20 +100,31 @@ impl<F: FnMut(u64) -> u64> Generator<'_, F> {
         from.get(index as usize).copied()
     }
 
-    /// A number that is likely to matter: one that means something, one near it, whole pages,
-    /// a power of two, a small one; or any.
+    /// A number that is likely to matter: mostly one that means something, else one near it, a
+    /// power of two, a small one, or any.
     fn number(&mut self) -> u64 {
         match self.below(8) {
-            0..3 => self.one_of(self.numbers).unwrap_or_default(),
-            3 => {
-                let near = self.one_of(self.numbers).unwrap_or_default();
+            0..5 => self.known(),
+            5 => {
+                let near = self.known();
                 near.wrapping_add(self.below(4) * PAGE_BYTES)
             }
-            4 => self.below(16) * PAGE_BYTES,
-            5 => self.below(4),
-            6 => 1 << self.below(64),
+            6 => match self.below(2) {
+                0 => self.below(4),
+                _ => 1 << self.below(64),
+            },
             _ => self.below(u64::MAX),
         }
+    }
+
+    /// A number that means something here, if any does, or else somewhere.
+    fn known(&mut self) -> u64 {
+        let place = self.place;
+        let here = self.numbers.iter().find(|(name, _)| *name == place);
+        let known = here.copied().or_else(|| self.one_of(self.numbers));
+        known
+            .and_then(|(_, numbers)| self.one_of(numbers))
+            .unwrap_or_default()
     }
 }
 
@@ -168,15 +192,20 @@ impl<'de, F: FnMut(u64) -> u64> Deserializer<'de> for &mut Generator<'_, F> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, NotMade> {
+        self.place = name;
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NotMade> {
         let left = self.below(ELEMENTS + 1) as usize;
-        visitor.visit_seq(Elements { of: self, left })
+        visitor.visit_seq(Elements {
+            of: self,
+            left,
+            fields: &[],
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -187,6 +216,7 @@ impl<'de, F: FnMut(u64) -> u64> Deserializer<'de> for &mut Generator<'_, F> {
         visitor.visit_seq(Elements {
             of: self,
             left: length,
+            fields: &[],
         })
     }
 
@@ -205,7 +235,11 @@ impl<'de, F: FnMut(u64) -> u64> Deserializer<'de> for &mut Generator<'_, F> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, NotMade> {
-        self.deserialize_tuple(fields.len(), visitor)
+        visitor.visit_seq(Elements {
+            of: self,
+            left: fields.len(),
+            fields,
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -226,6 +260,8 @@ impl<'de, F: FnMut(u64) -> u64> Deserializer<'de> for &mut Generator<'_, F> {
 struct Elements<'b, G> {
     of: &'b mut G,
     left: usize,
+    /// Their names, if they have any.
+    fields: &'static [&'static str],
 }
 
 impl<'de, F: FnMut(u64) -> u64> SeqAccess<'de> for Elements<'_, Generator<'_, F>> {
@@ -239,6 +275,10 @@ impl<'de, F: FnMut(u64) -> u64> SeqAccess<'de> for Elements<'_, Generator<'_, F>
             return Ok(None);
         };
         self.left = left;
+        if let Some((first, rest)) = self.fields.split_first() {
+            self.of.place = first;
+            self.fields = rest;
+        }
         seed.deserialize(&mut *self.of).map(Some)
     }
 }
@@ -282,7 +322,7 @@ impl<'de, F: FnMut(u64) -> u64> VariantAccess<'de> for Variant<'_, Generator<'_,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, NotMade> {
-        self.of.deserialize_tuple(fields.len(), visitor)
+        self.of.deserialize_struct("", fields, visitor)
     }
 }
 
@@ -298,12 +338,7 @@ mod tests {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             (state >> 32) % bound
         };
-        let numbers = &[1 << 39, 0o660, 1 << 16 | 1];
-        Generator {
-            below,
-            names,
-            numbers,
-        }
+        Generator::new(below, names, &[("base", &[1 << 39]), ("Mode", &[0o660])])
     }
 
     struct Decodes<'a>(&'a [u64]);
@@ -326,6 +361,18 @@ mod tests {
                 assert!(operation.visit(Decodes(&words[..length])), "{operation:?}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_that_mean_something_are_taken_where_they_do() {
+        let mut generator = generator(&["a"]);
+        let made = [(); 100].map(|()| generator.value::<message::SegAlloc>().unwrap());
+        let count = |holds: fn(&message::SegAlloc) -> bool| {
+            made.iter().filter(|request| holds(request)).count()
+        };
+        assert!(count(|request| request.base == 1 << 39) > 40);
+        assert!(count(|request| request.mode.0 == 0o660) > 40);
+        assert!(count(|request| request.size == 1 << 39) < 50);
     }
 
     #[test]

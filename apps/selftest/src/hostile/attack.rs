@@ -14,6 +14,7 @@ use common::raw::{self, Reply};
 use common::{Failure, Outcome};
 use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES};
 use protocol::generate::Generator;
+use protocol::limits::COPY_BYTES;
 use protocol::message::{Attached, Operation, SegCtl, VasCommand, VasCtl};
 use protocol::process::slot;
 use protocol::wire::{self, WORDS};
@@ -38,26 +39,29 @@ const NAMES: &[&str] = &[
     crate::control::NAME,
 ];
 
-/// The user of the hostile processes, and those of the honest ones: to whom they may give
-/// something away. Whoever else got it, nobody here could delete it in the end.
-const USERS: [u32; 3] = [2000, 1001, 1002];
+/// To whom they may give something away: mostly themselves, or the honest ones. Whoever else got
+/// it, nobody here could delete it in the end.
+const USERS: [u32; 8] = [2000, 2000, 2000, 2000, 2000, 2000, 1001, 1002];
 
-/// Numbers that mean something.
-const NUMBERS: [u64; 12] = [
+const BASES: &[u64] = &[
     GLOBAL.start,
     GLOBAL.start + PAGE_BYTES,
     GLOBAL.start + PageSize::Large.bytes(),
     GLOBAL.end - PAGE_BYTES,
     LOCAL.start,
-    PAGE_BYTES,
-    PageSize::Large.bytes(),
-    0o666,
-    0o600,
-    // Sets of rights.
-    0b11111,
-    0b10111,
-    0b00101,
+    LOCAL.start + PAGE_BYTES,
 ];
+const SIZES: &[u64] = &[
+    0,
+    PAGE_BYTES,
+    2 * PAGE_BYTES,
+    8 * PAGE_BYTES,
+    PageSize::Large.bytes(),
+    COPY_BYTES,
+];
+const MODES: &[u64] = &[0o666, 0o644, 0o600];
+/// Sets of rights.
+const RIGHTS: &[u64] = &[0b11111, 0b10111, 0b01111, 0b00101];
 
 /// Slots for caps that come with replies, used in turn.
 const RECEIVED: u64 = 3000;
@@ -68,6 +72,12 @@ const NO_GRANT: u64 = RECEIVED - 1;
 const FORGED: u64 = RECEIVED - 2;
 /// The attachments that are remembered.
 const ATTACHMENTS: usize = 8;
+
+/// Operations that are drawn for one message.
+const DRAWN: usize = 3;
+/// After so many messages it deletes what it has made, lest all else be refused because there is
+/// too much already, or nothing left that it may use.
+const BEGIN_ANEW: u64 = 4500;
 
 const CNODE: cap::CNode = cap::CNode::from_bits(slot::CNODE);
 const DEPTH: u8 = u64::BITS as u8;
@@ -85,8 +95,11 @@ enum Way {
 pub fn run(seed: &str, count: &str) -> i32 {
     let outcome = (|| {
         let mut attack = Attack::new(seed.parse()?)?;
-        for _ in 0..count.parse()? {
+        for number in 1..=count.parse()? {
             attack.message()?;
+            if number % BEGIN_ANEW == 0 {
+                crate::sweep()?;
+            }
         }
         runtime::println!("hostile: seed {seed}: {}", attack.report());
         Ok(attack.seen())
@@ -135,9 +148,10 @@ impl Attack {
     }
 
     fn message(&mut self) -> Outcome {
-        let operation = self.random.choose(Operation::ALL);
+        let operation = self.operation();
         let label = match self.random.below(16) {
             0 => self.random.next() & 0xf_ffff,
+            1 => self.random.next() & 0x7f,
             _ => operation as u64,
         };
         let mut body = self.body(operation)?;
@@ -155,16 +169,32 @@ impl Attack {
         self.call(label, &body, &caps)
     }
 
+    /// One of all operations: of a few that are drawn the one that was served least, so that
+    /// those that need much to be served are tried more often.
+    fn operation(&mut self) -> Operation {
+        let drawn = [(); DRAWN].map(|()| self.random.choose(Operation::ALL));
+        let served = |operation: &Operation| match *operation as u64 {
+            label @ ..64 => self.served.get(&label).copied().unwrap_or(0),
+            // init's alone.
+            _ => u32::MAX,
+        };
+        drawn.into_iter().min_by_key(served).unwrap_or(drawn[0])
+    }
+
     /// A body that the operation understands, or one that was spoilt.
     fn body(&mut self, operation: Operation) -> Result<Vec<u64>, Failure> {
-        let numbers: Vec<u64> = NUMBERS.iter().chain(&self.attachments).copied().collect();
+        let numbers: &[(&str, &[u64])] = &[
+            ("base", BASES),
+            ("size", SIZES),
+            ("offset", SIZES),
+            ("Mode", MODES),
+            ("rights", RIGHTS),
+            ("AttachmentId", &self.attachments),
+        ];
         let random = &mut self.random;
         let mut words = [0; WORDS];
-        let mut generator = Generator {
-            below: |bound| (random.next() >> 8) % bound,
-            names: NAMES,
-            numbers: &numbers,
-        };
+        let below = |bound| (random.next() >> 8) % bound;
+        let mut generator = Generator::new(below, NAMES, numbers);
         let length = generator.body(operation, &mut words)?;
         Ok(match random.below(3) {
             0 => random.body(&words[..length]),
@@ -257,6 +287,15 @@ impl Attack {
         let told = || (0, format!("{error:?}"));
         self.refused.entry(reply.label).or_insert_with(told).0 += 1;
         match error {
+            Error::StaleHandle { position } => {
+                let slot = caps.get(usize::from(position)).copied().unwrap_or(0);
+                let index = slot.wrapping_sub(RECEIVED) as usize;
+                // Passed from now on only by chance.
+                if let Some(kind) = self.received.get_mut(index) {
+                    *kind = None;
+                }
+                Ok(())
+            }
             Error::BadReply | Error::Inside | Error::Internal { .. } => Err(Failure::new(format!(
                 "the server must never answer {error:?}, but did to {label}"
             ))),
