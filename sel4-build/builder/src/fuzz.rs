@@ -4,6 +4,7 @@
 //! reaches, which stable Rust can, and run.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -32,14 +33,19 @@ const FLAGS: &[&str] = &[
 
 /// Bytes of one input at most: some tens of messages.
 const INPUT_BYTES: usize = 1024;
+/// Inputs to begin with, as long as may be. The fuzzer by itself would begin with an empty one,
+/// and be long with short ones.
+const FIRST_INPUTS: u64 = 16;
+/// Seconds for each target, if nothing else is asked for.
+const SECONDS: u32 = 15;
 /// Seconds for one input, after which it counts as hung.
 const PATIENCE: u32 = 30;
 
-/// Runs one target, or all, with so many inputs each.
+/// Runs one target, or all, with so many inputs each, or for a short time.
 pub fn run(
     tree: &Tree,
     only: Option<&str>,
-    runs: u64,
+    runs: Option<u64>,
     seed: u32,
     out: &mut dyn Write,
 ) -> Result<Verdict> {
@@ -54,14 +60,23 @@ pub fn run(
 
     let folder = tree.target.join(PACKAGE);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let first = first_inputs(&folder, seed)?;
+    let (bound, told) = match runs {
+        Some(runs) => (format!("-runs={runs}"), format!("{runs} inputs")),
+        None => (
+            format!("-max_total_time={SECONDS}"),
+            format!("{SECONDS} s of inputs"),
+        ),
+    };
     let mut count = Count::default();
     for target in targets {
-        eprintln!("fuzz {target}: {runs} inputs from seed {seed}");
+        eprintln!("fuzz {target}: {told} from seed {seed}");
         let prefix = folder.join(format!("{target}-"));
         let executable = tree.target.join(TARGET).join("release").join(&target);
         let mut command = Command::new(executable);
         command
-            .arg(format!("-runs={runs}"))
+            .arg(&bound)
+            .arg(format!("-seed_inputs={first}"))
             .arg(format!("-seed={seed}"))
             .arg(format!("-max_len={INPUT_BYTES}"))
             .arg("-len_control=0")
@@ -84,6 +99,28 @@ pub fn run(
         writeln!(out, "fuzz {target} ... {verdict}")?;
     }
     Ok(Verdict::Counted(count))
+}
+
+/// Writes the first inputs, and gives their paths with commas between.
+fn first_inputs(folder: &Path, seed: u32) -> Result<String> {
+    // Xorshift; its state is never 0.
+    let mut state = u64::from(seed) << 1 | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let mut paths = Vec::new();
+    for number in 0..FIRST_INPUTS {
+        let path = folder.join(format!("first-{number}"));
+        let bytes: Vec<u8> = std::iter::repeat_with(&mut byte)
+            .take(INPUT_BYTES)
+            .collect();
+        std::fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        paths.push(path.display().to_string());
+    }
+    Ok(paths.join(","))
 }
 
 /// The names of all targets.

@@ -73,9 +73,9 @@ enum Action {
     Fuzz {
         /// One of the targets (fuzz/fuzz_targets) instead of all
         target: Option<String>,
-        /// How many inputs each target gets
-        #[arg(long, default_value_t = 20_000)]
-        runs: u64,
+        /// How many inputs each target gets, instead of those of a short time
+        #[arg(long)]
+        runs: Option<u64>,
         /// Where the random numbers begin
         #[arg(long, default_value_t = 1)]
         seed: u32,

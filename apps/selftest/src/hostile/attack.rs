@@ -15,10 +15,12 @@ use common::{Failure, Outcome};
 use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES};
 use protocol::generate::Generator;
 use protocol::limits::COPY_BYTES;
-use protocol::message::{Attached, Operation, SegCtl, VasCommand, VasCtl};
+use protocol::message::{
+    Attached, Operation, Request, SegCtl, SegFind, VasCommand, VasCtl, VasFind,
+};
 use protocol::process::slot;
 use protocol::wire::{self, WORDS};
-use protocol::{Command, Error, Kind, PageSize};
+use protocol::{Command, Error, Kind, Lifetime, Name, PageSize};
 use sel4::{CapRights, MessageInfo, cap};
 
 use crate::honest;
@@ -95,6 +97,7 @@ enum Way {
 pub fn run(seed: &str, count: &str) -> i32 {
     let outcome = (|| {
         let mut attack = Attack::new(seed.parse()?)?;
+        attack.claim()?;
         for number in 1..=count.parse()? {
             attack.message()?;
             if number % BEGIN_ANEW == 0 {
@@ -145,6 +148,29 @@ impl Attack {
             unanswered: 0,
             forged: 0,
         })
+    }
+
+    /// Asks for what others have left under the known names to die with this process. Of those
+    /// whose creator has ended that is refused, which messages by chance would seldom show.
+    fn claim(&mut self) -> Outcome {
+        for name in NAMES {
+            let name = Name::new(name)?;
+            let command = Command::Lifetime(Lifetime::Creator);
+            let slot = [RECEIVED + self.next as u64];
+            self.ask(&VasFind { name: name.clone() }, &[])?;
+            let of_vas = command.clone().into();
+            self.ask(&VasCtl { command: of_vas }, &slot)?;
+            let slot = [RECEIVED + self.next as u64];
+            self.ask(&SegFind { name }, &[])?;
+            self.ask(&SegCtl { command }, &slot)?;
+        }
+        Ok(())
+    }
+
+    fn ask<R: Request>(&mut self, request: &R, caps: &[u64]) -> Outcome {
+        let mut words = [0; WORDS];
+        let length = wire::encode(request, &mut words)?;
+        self.call(R::OPERATION as u64, &words[..length], caps)
     }
 
     fn message(&mut self) -> Outcome {
@@ -380,7 +406,7 @@ pub fn check_seen(seen: u32) -> Outcome {
     let (base, size, attachments, position) = (0, 0, 0, 0);
     let (expected, found) = (Kind::Vas, Kind::Segment);
     let needs = protocol::Rights::empty();
-    let with = protocol::Name::new("any")?;
+    let with = Name::new("any")?;
     let errors = [
         Error::UnknownOperation,
         Error::Malformed,
