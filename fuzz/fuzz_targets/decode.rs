@@ -20,10 +20,21 @@ const NUMBERS: &[(&str, &[u64])] = &[("", &[0o660, 1 << 39, 192 << 39, u64::MAX]
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
-    for &operation in Operation::ALL {
-        operation.visit(Made(&mut input));
+    if input.arbitrary().unwrap_or(true) {
+        for &operation in Operation::ALL {
+            operation.visit(Made(&mut input));
+        }
+        return;
     }
-    let words: Vec<u64> = input.arbitrary().unwrap_or_default();
+    // More than a message can have, too.
+    let words = input.take_rest().chunks_exact(8);
+    let words: Vec<u64> = words
+        .map(|bytes| {
+            bytes
+                .iter()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte))
+        })
+        .collect();
     for &operation in Operation::ALL {
         operation.visit(Received(&words));
     }

@@ -228,8 +228,9 @@ impl Scene {
                 self.world.server.kernel().badge(process.cap)
             }
         };
-        let handles: Vec<Option<Badge>> = (0..below(input, CAPS + 1))
-            .map(|_| self.handle(input, operation))
+        // Mostly as many as there can be: those that are too many are ignored.
+        let handles: Vec<Option<Badge>> = (0..below(input, 8).min(CAPS))
+            .map(|position| self.handle(input, operation, position))
             .collect();
         // The kernel refuses one of the calls that the server makes, if it makes so many.
         if below(input, 16) == 1 {
@@ -244,32 +245,34 @@ impl Scene {
     }
 
     /// What the kernel makes of a cap in a message: a badge, or nothing.
-    fn handle(&mut self, input: &mut Unstructured<'_>, operation: Operation) -> Option<Badge> {
-        match below(input, 8) {
-            0 => None,
-            1 => self.any_badge(input),
-            _ if self.caps.is_empty() => None,
-            choice => {
-                // The latest ones of the kind that is likely to be right, else any.
-                let wanted = match (operation as u64, choice) {
-                    (..16, 2..6) => Some(Kind::Vas),
-                    (16.., 2..4) => Some(Kind::Segment),
-                    _ => None,
-                };
-                let fake = self.world.server.kernel();
-                let live = self.caps.iter().rev().filter_map(|&cap| fake.badge(cap));
-                let of_kind: Vec<_> = live
-                    .filter(|badge| wanted.is_none_or(|kind| badge.handle().kind == kind))
-                    .collect();
-                let bound = of_kind.len().max(1);
-                of_kind.get(below(input, bound)).copied()
-            }
-        }
+    fn handle(
+        &self,
+        input: &mut Unstructured<'_>,
+        operation: Operation,
+        position: usize,
+    ) -> Option<Badge> {
+        let choice = below(input, 16);
+        let wanted = match (choice, operation as u64, position) {
+            (0, ..) => return None,
+            (1, ..) => return self.any_badge(input),
+            (2, ..) => None,
+            (_, ..16, 0) => Some(Kind::Vas),
+            // Some of these take a VAS first.
+            (3..9, _, 0) => Some(Kind::Vas),
+            _ => Some(Kind::Segment),
+        };
+        let fake = self.world.server.kernel();
+        // The latest ones first.
+        let live = self.caps.iter().rev().filter_map(|&cap| fake.badge(cap));
+        let of_kind: Vec<_> = live
+            .filter(|badge| wanted.is_none_or(|kind| badge.handle().kind == kind))
+            .collect();
+        of_kind.get(below(input, of_kind.len().max(1))).copied()
     }
 
     /// A badge that there was, or one that is made up: a second line of defence, for the kernel
     /// lets nobody make one up. So those are left out that only others have.
-    fn any_badge(&mut self, input: &mut Unstructured<'_>) -> Option<Badge> {
+    fn any_badge(&self, input: &mut Unstructured<'_>) -> Option<Badge> {
         let badge = match below(input, 2) {
             0 => *self.badges.get(below(input, self.badges.len().max(1)))?,
             _ => Badge::from_bits(input.arbitrary().unwrap_or(0)),
