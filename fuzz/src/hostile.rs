@@ -211,6 +211,7 @@ impl Scene {
         let mut label = operation as u64;
         match below(input, 16) {
             0 => label = input.arbitrary().unwrap_or(0),
+            4 => label = input.arbitrary::<u8>().unwrap_or(0).into(),
             1 => {
                 length = below(input, WORDS + 1);
                 for word in &mut words[..length] {
