@@ -99,6 +99,8 @@ fn write(archive: &mut [u8; BYTES], input: &mut Unstructured<'_>) -> usize {
         quotas: &[Quota {
             user: 1000,
             memory: 1 << 20,
+            slots: 16,
+            sessions: 1,
             vases: 1,
             segments: 2,
             attachments: 3,

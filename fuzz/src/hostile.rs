@@ -118,6 +118,7 @@ struct Place {
 impl Scene {
     fn new() -> Self {
         let counts = Counts {
+            sessions: 2,
             vases: 4,
             segments: 4,
             attachments: 4,
@@ -126,6 +127,7 @@ impl Scene {
         let quota = Quota {
             user: HONEST,
             memory: 1 << 20,
+            slots: 512,
             counts,
         };
         let mut world = World::promising(&[22], &[quota]).unwrap();

@@ -400,8 +400,8 @@ const fn bit(label: u64) -> u32 {
 }
 
 /// Fails unless each of these answers was seen: what clients can bring about, apart from using
-/// up what is nobody's own (slots, identifiers of address spaces), which would disturb the
-/// others.
+/// up slots, of which memory takes fewer than they have here, and identifiers of address spaces,
+/// which are promised to nobody.
 pub fn check_seen(seen: u32) -> Outcome {
     let (base, size, attachments, position) = (0, 0, 0, 0);
     let (expected, found) = (Kind::Vas, Kind::Segment);
