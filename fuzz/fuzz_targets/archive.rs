@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use image::{
-    Component, File, HEADER_BYTES, Header, Image, Program, Quota, Segment, Server, System,
+    Component, File, HEADER_BYTES, Header, Image, Policy, Program, Quota, Segment, Server, System,
     encode_manifest,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
@@ -85,8 +85,10 @@ fn write(archive: &mut [u8; BYTES], input: &mut Unstructured<'_>) -> usize {
             program,
             stack_bytes: 8 * PAGE_BYTES,
             slots_bits: 16,
-            page_tables: Some("mirrored"),
-            page_size: "small",
+            policies: &[Policy {
+                question: "page_size",
+                answer: "small",
+            }],
         },
         main: 0,
         components: &[component(), component()],

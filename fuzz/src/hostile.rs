@@ -68,7 +68,7 @@ fn below(input: &mut Unstructured<'_>, bound: usize) -> usize {
 /// How many messages were answered with each label so far, 0 for those that were served.
 static ANSWERS: [AtomicU64; LABELS] = [const { AtomicU64::new(0) }; LABELS];
 /// Labels of answers are below that.
-const LABELS: usize = 64;
+const LABELS: usize = 128;
 
 /// Counts an answer, and now and then tells all counts.
 fn count(label: u64) {
