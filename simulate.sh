@@ -10,6 +10,8 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # Debian packages that are missing, told by what they provide.
 missing=()
 command -v gcc >/dev/null || missing+=(gcc)
+# For the fuzzer alone: a library in C++.
+command -v c++ >/dev/null || missing+=(g++)
 command -v objcopy >/dev/null || missing+=(binutils)
 command -v setpriv >/dev/null || missing+=(util-linux)
 command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)

@@ -11,6 +11,8 @@
 
 pub mod address_map;
 pub mod error;
+#[cfg(feature = "generate")]
+pub mod generate;
 pub mod handle;
 pub mod limits;
 pub mod message;

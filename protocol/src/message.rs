@@ -22,6 +22,15 @@ pub trait Request: Serialize + for<'de> Deserialize<'de> {
     type Reply: Serialize + for<'de> Deserialize<'de>;
 }
 
+/// Something to be done with the type of a request: see [`Operation::visit`].
+pub trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<R: Request>(self) -> Self::Output;
+}
+
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident = $number:literal => $reply:ty;)*) => {
         /// The label of a request. Numbers are never reused; 1 to 63 are for sessions, 64
@@ -37,6 +46,11 @@ macro_rules! operations {
             /// The operation of a label.
             pub const fn from_label(label: u64) -> Option<Self> {
                 match label { $($number => Some(Operation::$name),)* _ => None }
+            }
+
+            /// Does something with the type of the request.
+            pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
+                match self { $(Operation::$name => visitor.visit::<$name>(),)* }
             }
         }
 

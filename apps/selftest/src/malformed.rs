@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use client_lib::{Access, Error, Name, PageSize};
 use common::failure::{check, check_equal};
+use common::random::Random;
 use common::{Failure, Outcome, raw};
 use protocol::message::{
     Attached, Base, Explain, Operation, Principal, Request, SegAlloc, SegAttach, SegDetach,
@@ -296,42 +297,6 @@ fn a_request_that_nobody_waits_for_is_served_and_the_next_one_too() -> Outcome {
     let vas = client_lib::vas_find("moor")?;
     client_lib::vas_delete(&vas)?;
     unchanged(&before, &State::now()?)
-}
-
-/// Numbers that only look random (xorshift64*), so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 16) as usize % bound
-    }
-
-    fn choose<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    /// A body: noise, or something valid with a few changes.
-    fn body(&mut self, valid: &[u64]) -> Vec<u64> {
-        let mut body: Vec<u64> = match self.below(4) {
-            0 => (0..self.below(WORDS + 1)).map(|_| self.next()).collect(),
-            1 => (0..self.below(8)).map(|_| self.next() & 0xff).collect(),
-            _ => valid.to_vec(),
-        };
-        for _ in 0..self.below(3) {
-            if !body.is_empty() {
-                let word = self.below(body.len());
-                body[word] ^= 1 << self.below(64);
-            }
-        }
-        body
-    }
 }
 
 /// Where the handles of the random messages are.

@@ -13,7 +13,8 @@ use cargo_metadata::{Message, Metadata, MetadataCommand, PackageId};
 use crate::description::Source;
 use crate::tree::{Tree, cargo};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Given to Cargo even where it is the host, or its flags would reach build scripts too.
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Fixed addresses, no C runtime, and segments that share no page. They are given through
 /// the environment and with `--target`, so neither host programs nor build scripts get them.

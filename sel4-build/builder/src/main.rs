@@ -10,6 +10,7 @@ mod boot;
 mod components;
 mod console;
 mod description;
+mod fuzz;
 mod program;
 mod progress;
 mod qemu;
@@ -68,6 +69,17 @@ enum Action {
     },
     /// Run all tests, on the host and in QEMU
     Test,
+    /// Send random input to what reads messages and archives, on the host
+    Fuzz {
+        /// One of the targets (fuzz/fuzz_targets) instead of all
+        target: Option<String>,
+        /// How many inputs each target gets, instead of those of a short time
+        #[arg(long)]
+        runs: Option<u64>,
+        /// Where the random numbers begin
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
     /// Count instructions with each kernel and write docs/results
     Bench {
         /// What to count
@@ -149,16 +161,16 @@ fn try_main() -> Result<ExitCode> {
         Action::Test => {
             ensure!(!options.gdb, "--gdb needs the command `run`");
             let machine = |built: &Built| options.machine(built);
-            match test::run(&tree, &options.changes(), machine, &mut stdout())? {
-                Verdict::Interrupted => Ok(interrupted()),
-                Verdict::Counted(count) => {
-                    println!("{} passed, {} failed", count.passed, count.failed);
-                    Ok(match count.failed {
-                        0 => ExitCode::SUCCESS,
-                        _ => ExitCode::FAILURE,
-                    })
-                }
-            }
+            let verdict = test::run(&tree, &options.changes(), machine, &mut stdout())?;
+            Ok(counted(verdict))
+        }
+        Action::Fuzz { target, runs, seed } => {
+            ensure!(
+                options == Options::default(),
+                "`fuzz` runs on the host: it takes no options of systems"
+            );
+            let verdict = fuzz::run(&tree, target.as_deref(), runs, seed, &mut stdout())?;
+            Ok(counted(verdict))
         }
         Action::Bench { benchmark } => {
             ensure!(
@@ -199,6 +211,19 @@ fn run(tree: &Tree, name: &str, options: &Options) -> Result<ExitCode> {
         Outcome::Passed => Ok(ExitCode::SUCCESS),
         Outcome::Interrupted => Ok(interrupted()),
         Outcome::Failed(reason) => bail!("system `{name}` failed: {reason}"),
+    }
+}
+
+fn counted(verdict: Verdict) -> ExitCode {
+    match verdict {
+        Verdict::Interrupted => interrupted(),
+        Verdict::Counted(count) => {
+            println!("{} passed, {} failed", count.passed, count.failed);
+            match count.failed {
+                0 => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod calls;
 pub mod failure;
 pub mod proxy;
+pub mod random;
 pub mod raw;
 pub mod segment_memory;
 pub mod statistics;

@@ -30,6 +30,8 @@ pub struct Reply {
     pub label: u64,
     /// The body.
     pub words: Vec<u64>,
+    /// Whether a cap came with it.
+    pub cap: bool,
 }
 
 impl Reply {
@@ -80,6 +82,7 @@ pub fn call(endpoint: u64, label: u64, body: &[u64], caps: &[u64], receive: u64)
     Reply {
         label: info.label(),
         words: words[..length].to_vec(),
+        cap: info.extra_caps() > 0,
     }
 }
 
