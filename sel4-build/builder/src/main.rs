@@ -71,7 +71,7 @@ enum Action {
     Test,
     /// Send random input to what reads messages and archives, on the host
     Fuzz {
-        /// One of the targets (fuzz/fuzz_targets) instead of all
+        /// One of the targets (vas-server/fuzz/fuzz_targets) instead of all
         target: Option<String>,
         /// How many inputs each target gets, instead of those of a short time
         #[arg(long)]
