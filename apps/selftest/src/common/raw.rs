@@ -45,6 +45,7 @@ impl Reply {
         Reply {
             label: 0,
             words: words[..length].to_vec(),
+            cap: false,
         }
     }
 
