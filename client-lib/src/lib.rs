@@ -28,7 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod endpoint;
-mod rpc;
+pub mod rpc;
 mod slots;
 mod switch;
 
@@ -74,6 +74,11 @@ pub struct Attachment {
 }
 
 impl Vas {
+    /// The slot of this process's CNode that the handle is in.
+    pub fn cptr(&self) -> u64 {
+        self.slot.cptr()
+    }
+
     /// What the handle allows.
     pub fn rights(&self) -> Rights {
         self.rights
@@ -81,6 +86,11 @@ impl Vas {
 }
 
 impl Segment {
+    /// The slot of this process's CNode that the handle is in.
+    pub fn cptr(&self) -> u64 {
+        self.slot.cptr()
+    }
+
     /// What the handle allows.
     pub fn rights(&self) -> Rights {
         self.rights
@@ -571,4 +581,18 @@ pub fn quota_stat() -> Result<QuotaStatistics, Error> {
 /// None of its own.
 pub fn server_stat() -> Result<Statistics, Error> {
     rpc::call(&ServerStat, &[])
+}
+
+/// What the server has once everything that was deleted is free again. It takes what was deleted
+/// apart bit by bit, with each request that anybody sends: this sends some.
+///
+/// # Errors
+/// None of its own.
+pub fn settle() -> Result<Statistics, Error> {
+    loop {
+        let statistics = server_stat()?;
+        if statistics.pending == 0 {
+            return Ok(statistics);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! One request and its reply over the session endpoint.
+//! Requests and their replies over the session endpoint.
 
 use protocol::Error;
 use protocol::message::Request;
@@ -11,24 +11,44 @@ use sel4::{MessageInfo, cap};
 use crate::slots::Slot;
 
 /// Asks for an operation whose reply carries no cap.
-pub fn call<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
-    exchange(request, handles)
+pub(crate) fn call<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
+    // What takes long is done in steps, one with each request.
+    loop {
+        match once(request, handles.iter().map(|handle| handle.cptr())) {
+            Err(Error::Again) => {}
+            answer => return answer,
+        }
+    }
 }
 
 /// Asks for an operation whose reply carries a cap, which arrives in `into`.
-pub fn receive<R: Request>(request: &R, handles: &[&Slot], into: &Slot) -> Result<R::Reply, Error> {
+pub(crate) fn receive<R: Request>(
+    request: &R,
+    handles: &[&Slot],
+    into: &Slot,
+) -> Result<R::Reply, Error> {
     sel4::set_receive_path(slot::CNODE, into.cptr(), u64::BITS.into());
-    exchange(request, handles)
+    call(request, handles)
 }
 
-fn exchange<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
+/// Sends one message, with the caps in these slots as handles, and reads the reply. A cap that
+/// comes with it arrives where the last one was to arrive.
+///
+/// # Errors
+/// What the service answered, [`Error::Again`] too; [`Error::BadReply`] if that makes no sense.
+pub fn once<R: Request>(
+    request: &R,
+    handles: impl IntoIterator<Item = u64>,
+) -> Result<R::Reply, Error> {
     let mut words = [0; WORDS];
     let length = wire::encode(request, &mut words)?;
     let registers = sel4::write_message(&words[..length]);
-    for (position, handle) in handles.iter().enumerate() {
-        sel4::set_extra_cap(position, handle.cptr());
+    let mut caps = 0;
+    for (position, handle) in handles.into_iter().enumerate() {
+        sel4::set_extra_cap(position, handle);
+        caps += 1;
     }
-    let info = MessageInfo::new(R::OPERATION as u64, 0, handles.len() as u64, length as u64);
+    let info = MessageInfo::new(R::OPERATION as u64, 0, caps, length as u64);
     let session = cap::Endpoint::from_bits(slot::SESSION);
     let (info, registers) = sel4::call(session, info, registers);
 

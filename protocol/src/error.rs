@@ -109,6 +109,9 @@ pub enum Error {
     },
     /// The server's admission policy does not let this user make one more.
     NotAdmitted,
+    /// A part of it is done, or what it lacks is being given back: nothing has changed that
+    /// others can rely on, and the same request is to be repeated. The client library does that.
+    Again,
     /// The process that made the object has ended, so it cannot die with it.
     CreatorEnded,
     /// One of the [limits](crate::limits) is reached, or what the user's quota has of it, or
@@ -180,6 +183,7 @@ impl Error {
             Error::NoRoom { .. } => 61,
             Error::Moved { .. } => 62,
             Error::NotAdmitted => 63,
+            Error::Again => 64,
         }
     }
 }
@@ -234,6 +238,7 @@ impl fmt::Display for Error {
             Error::Inside => write!(out, "the thread is inside this attachment"),
             Error::OutOfMemory => write!(out, "not enough free memory"),
             Error::OutOfSlots => write!(out, "not enough free capability slots"),
+            Error::Again => write!(out, "not done yet: the request is to be repeated"),
             Error::OutOfAsids => write!(out, "no free address-space identifier"),
             Error::BaseNeeded => {
                 write!(out, "the server chooses no base: the segment needs one")

@@ -39,6 +39,14 @@ pub const DEPARTED: usize = 4;
 pub const REPORT_BYTES: usize = 240;
 /// Bytes that one [`SegCopy`](crate::message::SegCopy) copies at most.
 pub const COPY_BYTES: u64 = 256 << 10;
+/// What the server does for one request at most, in units of about a thousand instructions: 2 MiB
+/// of memory are cleared, which is the least that can be (1,024 units), and what else it takes to
+/// make a page of it; or some 600 pages are mapped. What takes longer is done in steps, each a
+/// request of its own ([`Error::Again`](crate::Error::Again)).
+pub const STEP_UNITS: u32 = 1344;
+/// What the server does beside that, with each request, to take apart what was deleted: enough
+/// for the frames of 2 MiB, or to look for all who have a segment.
+pub const RECLAIM_UNITS: u32 = 384;
 /// Groups a principal belongs to.
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see

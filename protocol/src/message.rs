@@ -772,6 +772,9 @@ pub struct Statistics {
     pub asids_free: u32,
     /// Page tables of all levels, roots included.
     pub tables: u32,
+    /// Things that were deleted and are still being taken apart, a part with each request: what
+    /// they were made of is not free yet.
+    pub pending: u32,
     /// Sessions.
     pub sessions: u32,
     /// VASes.

@@ -37,6 +37,8 @@ mod error {
 pub const INJECTED: KernelError = KernelError(0xff);
 /// Pools of address-space identifiers that the kernel has left for the server.
 const POOLS: u32 = 7;
+/// Binary logarithm of the bytes that are cleared in a unit of work.
+const CLEARED_BITS: u8 = 11;
 /// Objects that one retype makes at most; not the constant that the server goes by.
 const FAN_OUT_LIMIT: u32 = 256;
 
@@ -165,6 +167,7 @@ pub struct Fake {
     /// The server's root.
     vspace: Option<Held>,
     calls: u32,
+    work: u64,
     fail_at: Option<u32>,
     extended: bool,
 }
@@ -196,6 +199,7 @@ impl Fake {
             next_base: 0,
             vspace: None,
             calls: 0,
+            work: 0,
             fail_at: None,
             extended: false,
         };
@@ -232,6 +236,12 @@ impl Fake {
     /// Calls so far that could have failed.
     pub const fn calls(&self) -> u32 {
         self.calls
+    }
+
+    /// What the kernel has done so far, in units of about a thousand instructions: a unit for each
+    /// call, each cap that was deleted, and each 2 KiB of memory that was cleared.
+    pub const fn work(&self) -> u64 {
+        self.work
     }
 
     /// Makes one call fail: the one after which [`calls`](Self::calls) is this number.
@@ -575,7 +585,8 @@ impl Fake {
     fn add_untyped(&mut self, bits: u8, slot: Option<Slot>) -> CapId {
         let base = self.next_base.next_multiple_of(1 << bits);
         self.next_base = base + (1 << bits);
-        let used = 0;
+        // The kernel takes memory at boot for used.
+        let used = 1 << bits;
         self.add(What::Untyped { base, bits, used }, None, true, slot)
     }
 
@@ -687,6 +698,7 @@ impl Fake {
         let Some(cap) = self.caps.remove(&id) else {
             return;
         };
+        self.work += 1;
         if let Some(slot) = cap.slot {
             self.slots.remove(&slot);
         }
@@ -870,6 +882,7 @@ impl Fake {
 
     fn call(&mut self) -> Result<(), KernelError> {
         self.calls += 1;
+        self.work += 1;
         if self.fail_at == Some(self.calls) {
             return Err(INJECTED);
         }
@@ -910,7 +923,8 @@ impl Kernel for Fake {
             .caps
             .get(&id)
             .is_some_and(|cap| cap.children.is_empty());
-        if childless {
+        if childless && used > 0 {
+            self.work += 1 << bits >> CLEARED_BITS;
             used = 0;
         }
         let size = 1 << object.size_bits();

@@ -6,6 +6,7 @@
 //! given back twice because what stands for it can be neither copied nor used again.
 
 mod account;
+mod reclaim;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,9 +20,11 @@ use protocol::{Access, Badge, Error, PageSize};
 use crate::kernel::{ASIDS_PER_POOL, Kernel, Object, RETYPE_LIMIT, Slot, TABLE_BITS, TableLevel};
 use crate::policy::admission::AdmissionPolicy;
 use crate::slots::{SlotRange, Slots};
-use crate::untyped::{Block, Untypeds};
+use crate::untyped::{Block, LARGE_BITS, Untypeds};
 use account::Account;
 pub use account::{Counted, Payer};
+use reclaim::Steps;
+pub use reclaim::{Caps, Remains, units};
 
 /// A page table of any level, the root included.
 #[derive(Debug)]
@@ -60,6 +63,9 @@ impl Root {
 pub struct Frames {
     blocks: Vec<Block>,
     slots: SlotRange,
+    size: PageSize,
+    /// How many have been made.
+    made: u32,
     payer: Payer,
 }
 
@@ -114,6 +120,7 @@ pub struct Resources<K> {
     admission: &'static dyn AdmissionPolicy,
     pools: Vec<AsidPool>,
     endpoint: Slot,
+    steps: Steps<K>,
     /// The server's own root, and the tables of the window in it.
     vspace: Slot,
     window: Vec<Table>,
@@ -122,26 +129,33 @@ pub struct Resources<K> {
 
 impl<K: Kernel> Resources<K> {
     /// Takes over slots, memory, the server's endpoint and its own root.
+    ///
+    /// # Errors
+    /// Not enough slots to divide the memory, or the kernel refused.
     pub fn new(
-        kernel: K,
+        mut kernel: K,
         slots: Range<u32>,
         endpoint: Slot,
         vspace: Slot,
         untypeds: &[(Slot, u8)],
         admission: &'static dyn AdmissionPolicy,
-    ) -> Self {
-        Resources {
+    ) -> Result<Self, Error> {
+        let (range, mut slots) = (slots.clone(), Slots::new(slots));
+        let mut untypeds = Untypeds::new(&mut slots, untypeds)?;
+        untypeds.clear_large(&mut kernel, &mut slots)?;
+        Ok(Resources {
             kernel,
-            accounts: vec![Account::rest(Untypeds::new(untypeds), slots)],
+            accounts: vec![Account::rest(untypeds, slots, range)],
             reserved: Vec::new(),
             payer: Payer::REST,
             admission,
             pools: Vec::new(),
             endpoint,
+            steps: Steps::new(),
             vspace,
             window: Vec::new(),
             tables: 0,
-        }
+        })
     }
 
     /// Sets aside what is promised to a user, for good.
@@ -159,24 +173,28 @@ impl<K: Kernel> Resources<K> {
         let mut missing = quota.memory >> TABLE_BITS;
         while let Some(bits) = missing.checked_ilog2() {
             let most = bits as u8 + TABLE_BITS;
-            let block = rest.allocate(&mut self.kernel, |untypeds, kernel, slots| {
-                untypeds.allocate_at_most(kernel, slots, most, TABLE_BITS)
-            })?;
+            let bits = rest.largest_up_to(&mut self.kernel, most)?;
+            if bits < TABLE_BITS {
+                return Err(Error::OutOfMemory);
+            }
+            let block = rest.allocate(&mut self.kernel, bits)?;
             missing -= 1 << (block.bits() - TABLE_BITS);
             rest.reserved += 1 << block.bits();
             blocks.push(block);
         }
-        let untypeds: Vec<_> = blocks
+        let given: Vec<_> = blocks
             .iter()
             .map(|block| (block.slot(), block.bits()))
             .collect();
+        // What divides large blocks is taken of the rest.
+        let mut untypeds = Untypeds::new(&mut rest.slots, &given)?;
+        untypeds.clear_large(&mut self.kernel, &mut rest.slots)?;
         let Slot(first) = slots.first();
-        self.accounts.push(Account::new(
-            Some(quota.user),
-            Untypeds::new(&untypeds),
-            first..first + slots.count(),
-            quota.counts,
-        ));
+        let range = first..first + slots.count();
+        let own = Slots::new(range.clone());
+        let user = Some(quota.user);
+        let account = Account::new(user, untypeds, own, range, quota.counts);
+        self.accounts.push(account);
         self.reserved.push((blocks, slots));
         Ok(())
     }
@@ -242,7 +260,7 @@ impl<K: Kernel> Resources<K> {
     /// No memory, no slots, or no pool left in the kernel.
     pub fn make_asid_pools(&mut self, control: Slot, count: u32) -> Result<(), Error> {
         for _ in 0..count {
-            let block = self.allocate_block(TABLE_BITS)?;
+            let block = self.take_block(TABLE_BITS, TABLE_BITS)?;
             let slot = self.allocate_slots(1)?.first();
             self.kernel.make_asid_pool(control, block.slot(), slot)?;
             self.pools.push(AsidPool { slot, used: 0 });
@@ -275,10 +293,8 @@ impl<K: Kernel> Resources<K> {
         to: (&[(Slot, u64)], u64),
         bytes: u64,
     ) -> Result<(), Error> {
-        let frames = from.0.iter().copied();
-        let source = self.map_frames(self.vspace, frames, Access::ReadOnly)?;
-        let frames = to.0.iter().copied();
-        let target = self.map_frames(self.vspace, frames, Access::ReadWrite);
+        let source = self.map_frames(self.vspace, from.0, Access::ReadOnly)?;
+        let target = self.map_frames(self.vspace, to.0, Access::ReadWrite);
         if target.is_ok() {
             self.kernel.copy_memory(from.1, to.1, bytes);
         }
@@ -395,30 +411,43 @@ impl<K: Kernel> Resources<K> {
         self.delete_slots(cap);
     }
 
-    /// Copies the caps of frames into slots of their own and maps the copies at consecutive
-    /// addresses from `base` on, in a root that has the tables for them.
-    ///
-    /// # Errors
-    /// No slots, or the kernel refused; nothing is mapped then.
-    pub fn map_frames(
+    /// Copies the caps of frames into slots of their own and maps the copies, in a root that has
+    /// the tables for them.
+    fn map_frames(
         &mut self,
         root: Slot,
-        frames: impl ExactSizeIterator<Item = (Slot, u64)>,
+        frames: &[(Slot, u64)],
         access: Access,
     ) -> Result<SlotRange, Error> {
         let count = u32::try_from(frames.len()).map_err(|_| Error::OutOfSlots)?;
         let copies = self.allocate_slots(count)?;
-        for (copy, (frame, address)) in copies.iter().zip(frames) {
-            let mapped = self
-                .kernel
-                .copy(frame, copy, access)
-                .and_then(|()| self.kernel.map_frame(copy, root, address, access));
-            if let Err(error) = mapped {
+        for (copy, &(frame, address)) in copies.iter().zip(frames) {
+            if let Err(error) = self.map_copy(frame, copy, root, address, access) {
                 self.delete_slots(copies);
-                return Err(error.into());
+                return Err(error);
             }
         }
         Ok(copies)
+    }
+
+    /// Copies the cap of a frame into an empty slot and maps the copy.
+    ///
+    /// # Errors
+    /// The kernel refused; the slot is empty then.
+    pub fn map_copy(
+        &mut self,
+        frame: Slot,
+        copy: Slot,
+        root: Slot,
+        address: u64,
+        access: Access,
+    ) -> Result<(), Error> {
+        self.kernel.copy(frame, copy, access)?;
+        if let Err(error) = self.kernel.map_frame(copy, root, address, access) {
+            self.kernel.delete(copy);
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Attaches a PDPT to a further root, at the address of its home.
@@ -444,61 +473,54 @@ impl<K: Kernel> Resources<K> {
         Ok(copy)
     }
 
-    /// Makes frames of `page_bits` each; their memory is zero.
+    /// Takes slots for so many frames, which are not made yet.
     ///
     /// # Errors
-    /// No memory, no slots, or the kernel refused.
-    pub fn make_frames(&mut self, object: Object, count: u32) -> Result<Frames, Error> {
-        let page_bits = object.size_bits();
-        let bytes = u64::from(count)
-            .checked_mul(1 << page_bits)
-            .ok_or(Error::OutOfMemory)?;
-        if bytes > self.available() {
+    /// No memory or no slots.
+    pub fn reserve_frames(&mut self, size: PageSize, count: u32) -> Result<Frames, Error> {
+        if u64::from(count) > self.available() >> size.bits() {
             return Err(Error::OutOfMemory);
         }
-        let mut frames = Frames {
+        Ok(Frames {
             blocks: Vec::new(),
             slots: self.allocate_slots(count)?,
+            size,
+            made: 0,
             payer: self.payer,
-        };
-        match self.fill_frames(&mut frames, object) {
-            Ok(()) => Ok(frames),
-            Err(error) => {
-                self.delete_frames(frames);
-                Err(error)
-            }
-        }
+        })
     }
 
-    fn fill_frames(&mut self, frames: &mut Frames, object: Object) -> Result<(), Error> {
-        let page_bits = object.size_bits();
-        let Slot(mut next) = frames.first();
-        let mut missing = frames.count();
-        while let Some(bits) = missing.checked_ilog2() {
-            let most = page_bits + bits as u8;
-            let block = self.allocate_from(|untypeds, kernel, slots| {
-                untypeds.allocate_at_most(kernel, slots, most, page_bits)
-            })?;
+    /// Makes frames that are missing; their memory is zero.
+    ///
+    /// # Errors
+    /// [`Error::Again`] if some are still missing; no memory, no slots, or the kernel refused.
+    pub fn make_frames(&mut self, frames: &mut Frames) -> Result<(), Error> {
+        let payer = core::mem::replace(&mut self.payer, frames.payer);
+        let made = self.fill_frames(frames);
+        self.payer = payer;
+        made
+    }
+
+    fn fill_frames(&mut self, frames: &mut Frames) -> Result<(), Error> {
+        let size = frames.size;
+        let Slot(first) = frames.first();
+        while let Some(missing) = (frames.count() - frames.made).checked_ilog2() {
+            let most = size.bits() + missing as u8;
+            let most = most.min(LARGE_BITS.max(size.bits()));
+            let block = self.take_block(most, size.bits())?;
             let untyped = block.slot();
-            let mut left = 1 << (block.bits() - page_bits);
+            let mut left = 1 << (block.bits() - size.bits());
             frames.blocks.push(block);
-            missing -= left;
             while left > 0 {
                 let some = left.min(RETYPE_LIMIT);
-                self.kernel.retype(untyped, object, Slot(next), some)?;
-                next += some;
+                let next = Slot(first + frames.made);
+                self.kernel
+                    .retype(untyped, Object::Frame(size), next, some)?;
+                frames.made += some;
                 left -= some;
             }
         }
         Ok(())
-    }
-
-    /// Deletes frames and every copy of their caps, and so their mappings.
-    pub fn delete_frames(&mut self, frames: Frames) {
-        for block in frames.blocks {
-            self.release_block(frames.payer, block);
-        }
-        self.release_slots(frames.slots);
     }
 
     /// Makes a page table.
@@ -510,7 +532,7 @@ impl<K: Kernel> Resources<K> {
     }
 
     fn make_table_object(&mut self, object: Object) -> Result<Table, Error> {
-        let block = self.allocate_block(TABLE_BITS)?;
+        let block = self.take_block(TABLE_BITS, TABLE_BITS)?;
         let slot = match self.allocate_slots(1) {
             Ok(slot) => slot,
             Err(error) => {
@@ -535,6 +557,7 @@ impl<K: Kernel> Resources<K> {
 
     /// Deletes a page table and every copy of its cap.
     pub fn delete_table(&mut self, table: Table) {
+        self.spend(units::TABLE);
         self.release_block(table.payer, table.block);
         self.release_slots(table.slot);
         self.tables -= 1;
@@ -584,18 +607,20 @@ impl<K: Kernel> Resources<K> {
         Ok(copy)
     }
 
-    fn allocate_block(&mut self, bits: u8) -> Result<Block, Error> {
-        self.allocate_from(|untypeds, kernel, slots| untypeds.allocate(kernel, slots, bits))
-    }
-
-    /// Takes memory of the payer's.
-    fn allocate_from(
-        &mut self,
-        take: impl Fn(&mut Untypeds, &mut K, &mut Slots) -> Result<Block, Error>,
-    ) -> Result<Block, Error> {
+    /// Takes memory of the payer's: a block of `1 << most` bytes or, if there is none, the
+    /// largest there is, but none below `1 << least` bytes.
+    fn take_block(&mut self, most: u8, least: u8) -> Result<Block, Error> {
         let Payer(payer) = self.payer;
         let account = self.accounts.get_mut(payer).ok_or(Error::OutOfMemory)?;
-        account.allocate(&mut self.kernel, take)
+        let bits = account.largest_up_to(&mut self.kernel, most)?;
+        if bits < least {
+            return Err(Error::OutOfMemory);
+        }
+        // What is divided in vain is cleared in vain.
+        account.empty_slots(&mut self.kernel, account.untypeds.slots_to_take(bits))?;
+        let divided = account.untypeds.bytes_to_clear(bits);
+        self.steps.step(units::for_block(bits, divided))?;
+        account.allocate(&mut self.kernel, bits)
     }
 
     fn release_block(&mut self, Payer(payer): Payer, block: Block) {

@@ -8,6 +8,10 @@
 //! admitted; and last whether memory, slots and identifiers suffice. Handles beyond those that
 //! the operation takes are ignored. A refused request has changed nothing: what was done for
 //! it is undone.
+//! Where a segment grows, whether anything is in the way comes after whether resources suffice.
+//!
+//! What takes long is done in steps (`steps`): [`Error::Again`] means that the same request goes
+//! on with it.
 //!
 //! # Heap
 //! Clients cannot make the server take more heap than
@@ -15,15 +19,17 @@
 //! remembered either counts towards one of the [limits] or stands for a slot in use.
 
 mod fault;
+mod growth;
 mod handle;
 mod lifetime;
 mod object;
 mod segment;
 mod session;
+mod steps;
 mod vas;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Range, RangeInclusive};
@@ -45,7 +51,9 @@ use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
 use crate::resources::{Frames, Payer, Resources};
 use crate::slots::SlotRange;
+use growth::Growing;
 use object::Object;
+use steps::{Ending, Work};
 
 /// ASID pools that the server makes: seL4 5.0.0 has 8 on x86_64, of which one is init's.
 pub const ASID_POOLS: u32 = 7;
@@ -72,6 +80,8 @@ pub struct Configuration<'a> {
 /// Why the server cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
+    /// There are not enough slots to divide the memory.
+    Slots(Error),
     /// The pools of address-space identifiers could not be made.
     AsidPools(Error),
     /// There is not enough for what is promised to users.
@@ -90,6 +100,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Slots(error) => write!(out, "the memory cannot be divided: {error}"),
             StartError::AsidPools(error) => {
                 write!(out, "no pool of address-space identifiers: {error}")
             }
@@ -128,6 +139,8 @@ struct Session {
     private: Vec<Mapping>,
     /// Its attachments that have ended.
     ended: Departed<EndedAttachment>,
+    /// What it has begun and goes on with.
+    work: Option<Work>,
 }
 
 struct Vas<K> {
@@ -154,8 +167,12 @@ struct Segment {
     own_slots: bool,
     /// Its tables, if it has them for itself.
     tables: Option<Tree>,
-    /// VASes and single attachments that it is in.
+    /// VASes and single attachments that it is in, or comes to.
     vases: u32,
+    /// Whether it was in any completely since it was in none.
+    attached: bool,
+    /// What it is to have more.
+    growing: Option<Growing>,
 }
 
 /// What a segment was made with, or grown by.
@@ -208,6 +225,9 @@ pub struct Server<K: 'static> {
     attachments: Arena<Attachment>,
     vas_names: BTreeMap<Name, Key>,
     segment_names: BTreeMap<Name, Key>,
+    /// What the session that asks has begun.
+    work: Option<Work>,
+    endings: VecDeque<Ending>,
 }
 
 impl<K: Kernel> Server<K> {
@@ -230,7 +250,8 @@ impl<K: Kernel> Server<K> {
             configuration.vspace,
             configuration.untypeds,
             policies.admission.answer,
-        );
+        )
+        .map_err(StartError::Slots)?;
         resources
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
             .map_err(StartError::AsidPools)?;
@@ -250,6 +271,8 @@ impl<K: Kernel> Server<K> {
             attachments: Arena::new(limits::ATTACHMENTS as u16),
             vas_names: BTreeMap::new(),
             segment_names: BTreeMap::new(),
+            work: None,
+            endings: VecDeque::new(),
         })
     }
 
@@ -277,7 +300,14 @@ impl<K: Kernel> Server<K> {
         handles: &[Option<Badge>],
         reply: &mut Words,
     ) -> Answer {
-        match self.answer(badge, label, words, handles, reply) {
+        let (ending, pending) = (!self.endings.is_empty(), self.resources.pending() > 0);
+        self.resources.begin_request();
+        let answer = self.answer(badge, label, words, handles, reply);
+        self.tidy_up();
+        match answer.map_err(|error| match Self::may_pass(&error, ending, pending) {
+            true => Error::Again,
+            false => error,
+        }) {
             Ok((length, cap)) => Answer {
                 label: 0,
                 length,
@@ -326,6 +356,17 @@ impl<K: Kernel> Server<K> {
             };
         };
         self.resources.pay_as(self.session(session)?.payer);
+        self.in_steps(session, |server| {
+            server.answer_session(session, operation, message)
+        })
+    }
+
+    fn answer_session(
+        &mut self,
+        session: Key,
+        operation: Operation,
+        mut message: Message<'_>,
+    ) -> Result<(usize, Option<Slot>), Error> {
         match operation {
             Operation::VasCreate => {
                 message.answer(|request: VasCreate, _| self.vas_create(session, request))
@@ -418,6 +459,7 @@ impl<K: Kernel> Server<K> {
             asids_total: self.resources.asids_total(),
             asids_free: self.resources.asids_free(),
             tables: self.resources.tables(),
+            pending: (self.resources.pending() + self.endings.len()) as u32,
             sessions: self.sessions.len() as u32,
             vases: self.vases.len() as u32,
             segments: self.segments.len() as u32,

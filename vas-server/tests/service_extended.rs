@@ -44,6 +44,8 @@ mod sessions;
 mod start;
 #[path = "service/stat.rs"]
 mod stat;
+#[path = "service/steps.rs"]
+mod steps;
 #[path = "service/support.rs"]
 mod support;
 #[path = "service/vases.rs"]

@@ -119,6 +119,12 @@ impl Counter {
 pub struct Samples(Vec<u64>);
 
 impl Samples {
+    /// Counts in any order, at least one.
+    pub fn of(mut counts: Vec<u64>) -> Self {
+        counts.sort_unstable();
+        Samples(counts)
+    }
+
     /// The middle one.
     pub fn median(&self) -> u64 {
         self.0[self.0.len() / 2]

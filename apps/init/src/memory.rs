@@ -96,17 +96,26 @@ impl Objects {
 
     /// Takes over the empty slots that the kernel left, and the untyped memory that init keeps:
     /// caps and binary logarithms of their sizes in bytes.
-    pub fn new(boot_info: &BootInfo, image_base: u64, untypeds: &[(Slot, u8)]) -> Self {
+    ///
+    /// # Errors
+    /// Not enough slots to divide the memory.
+    pub fn new(
+        boot_info: &BootInfo,
+        image_base: u64,
+        untypeds: &[(Slot, u8)],
+    ) -> Result<Self, Error> {
         let empty = boot_info.empty();
         let window_slot = empty.start;
-        Objects {
+        let mut slots = Slots::new(empty.start as u32 + 1..empty.end as u32);
+        let untypeds = Untypeds::new(&mut slots, untypeds).map_err(|_| Error::NotEnoughMemory)?;
+        Ok(Objects {
             asid_pool: cap::AsidPool::from_bits(sel4::init_slot::ASID_POOL),
-            slots: Slots::new(empty.start as u32 + 1..empty.end as u32),
-            untypeds: Untypeds::new(untypeds),
+            slots,
+            untypeds,
             image_first_frame: boot_info.user_image_frames().start,
             image_base,
             window_slot,
-        }
+        })
     }
 
     /// Takes consecutive slots.
@@ -170,8 +179,12 @@ impl Objects {
     }
 
     fn block(&mut self, bits: u8) -> Result<Block, Error> {
-        let block = self.untypeds.allocate(&mut Sel4, &mut self.slots, bits);
-        block.map_err(|_| Error::NotEnoughMemory)
+        loop {
+            match self.untypeds.allocate(&mut Sel4, &mut self.slots, bits) {
+                Err(protocol::Error::Again) => {}
+                block => return block.map_err(|_| Error::NotEnoughMemory),
+            }
+        }
     }
 
     /// Destroys all objects in blocks and takes these back.

@@ -46,6 +46,15 @@ impl Server {
     }
 
     fn call<R: Request>(&self, request: &R) -> Result<R::Reply, Error> {
+        loop {
+            match self.ask(request) {
+                Err(Error::Again) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn ask<R: Request>(&self, request: &R) -> Result<R::Reply, Error> {
         let mut words = [0; WORDS];
         let length = wire::encode(request, &mut words)?;
         sel4::set_receive_path(sel4::init_slot::CNODE, self.receive_slot, u64::BITS.into());

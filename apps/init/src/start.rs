@@ -60,7 +60,7 @@ pub fn start(
     image: Image<'static>,
 ) -> Result<System, Error> {
     let (own, servers) = divide_memory(boot_info);
-    let mut objects = Objects::new(boot_info, image_base, &own);
+    let mut objects = Objects::new(boot_info, image_base, &own)?;
     objects.open_window()?;
 
     let endpoint = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);

@@ -88,10 +88,10 @@ fn report_failure(test: &Test, failure: &Failure) {
 
 /// The exit code of the test's process, once nothing is left of it in the server.
 fn run_in_process(test: &Test) -> Result<i32, Failure> {
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     let id = process::spawn("selftest", &format!("case {}", test.name))?;
     let status = process::wait(id)?;
-    let after = client_lib::server_stat()?;
+    let after = client_lib::settle()?;
 
     let leak = state::difference(&before, &after);
     if leak.is_some() {

@@ -82,6 +82,7 @@ fn a_leak_is_noticed() -> Outcome {
 /// The bytes that segments of this page size could have: as far as whole pages and slots go,
 /// and a little less, for the server's own use and for memory that is not aligned.
 fn nearly_all(page_size: PageSize) -> Result<u64, Error> {
+    client_lib::settle()?;
     let statistics = client_lib::quota_stat()?;
     let page = page_size.bytes();
     let by_slots = u64::from(statistics.slots_free).saturating_mul(page);
@@ -230,7 +231,7 @@ fn when_memory_is_used_up_everything_is_refused_and_nothing_lost() -> Outcome {
 
 fn when_slots_are_used_up_segments_are_refused_and_nothing_lost() -> Outcome {
     let before = State::now()?;
-    let statistics = client_lib::server_stat()?;
+    let statistics = client_lib::settle()?;
     let pages = statistics.memory_free / 4096;
     if pages <= statistics.slots_free {
         return Err(Failure::new(
@@ -320,7 +321,7 @@ fn there_are_as_many_attachments_as_the_limit_says() -> Outcome {
         fixture::expect(actor, "attach-until-refused vas", all)?;
         // Handles that were found first now are made by the server once for each set of
         // rights, and stay until the VAS goes.
-        let after = client_lib::server_stat()?;
+        let after = client_lib::settle()?;
         check_equal("attachments", after.attachments, 0)?;
         check_equal("free ASIDs", after.asids_free, with.asids_free())?;
         check_equal("free bytes", after.memory_free, with.memory_free())?;

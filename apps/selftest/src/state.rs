@@ -22,10 +22,10 @@ pub struct State {
 }
 
 impl State {
-    /// As it is now. That this can be asked also shows that the server lives.
+    /// As it is once what was deleted is free. That this can be asked also shows that the server lives.
     pub fn now() -> Result<Self, Error> {
         Ok(State {
-            statistics: client_lib::server_stat()?,
+            statistics: client_lib::settle()?,
             vases: all_vases()?,
             segments: all_segments()?,
         })

@@ -8,6 +8,7 @@
 mod figure;
 mod path;
 mod plot;
+mod steps;
 mod switch;
 
 use std::io::{self, Write};
@@ -27,24 +28,29 @@ use figure::{Figure, Requirement, Results, Run};
 pub enum Benchmark {
     /// Entering the kernel, switching, attaching, and changing a VAS
     Switch,
+    /// How long the longest request keeps others waiting
+    Steps,
 }
 
 impl Benchmark {
     fn name(self) -> &'static str {
         match self {
             Benchmark::Switch => "switch",
+            Benchmark::Steps => "steps",
         }
     }
 
     fn requirements(self, runs: &[Run]) -> Vec<Requirement> {
         match self {
             Benchmark::Switch => switch::requirements(runs),
+            Benchmark::Steps => steps::requirements(runs),
         }
     }
 
     fn plot(self, runs: &[Run]) -> Result<String> {
         match self {
             Benchmark::Switch => switch::plot(runs),
+            Benchmark::Steps => steps::plot(runs),
         }
     }
 }
@@ -90,6 +96,11 @@ pub fn run(tree: &Tree, benchmark: Benchmark, out: &mut dyn Write) -> Result<Ver
     Ok(Verdict::Done(requirements.iter().all(|one| one.met)))
 }
 
+/// The system of a benchmark.
+fn system_of(name: &str) -> String {
+    format!("bench-{name}")
+}
+
 /// The figures with one kernel; `None` if the user ended it.
 fn boot(
     tree: &Tree,
@@ -97,7 +108,7 @@ fn boot(
     kernel: Kernel,
     out: &mut dyn Write,
 ) -> Result<Option<Vec<Figure>>> {
-    let name = format!("bench-{name}");
+    let name = system_of(name);
     let changes = Changes {
         kernel: Some(kernel),
         ..Changes::default()
@@ -122,7 +133,7 @@ fn boot(
     match outcome {
         Outcome::Passed => {
             let mut figures = Figure::parse(&String::from_utf8_lossy(&output.kept))?;
-            if kernel == Kernel::Extended {
+            if kernel == Kernel::Extended && name == system_of(Benchmark::Switch.name()) {
                 figures.extend(path::figures(&built.kernel.elf)?);
             }
             Ok(Some(figures))

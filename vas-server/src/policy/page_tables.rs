@@ -61,19 +61,11 @@ impl Mapping {
         })
     }
 
-    /// Every frame's cap and address.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Slot, u64)> + use<> {
-        let Mapping {
-            base,
-            pages,
-            page_size,
-            frames: Slot(first),
-            ..
-        } = *self;
-        (0..pages).map(move |page| {
-            let address = base + u64::from(page) * page_size.bytes();
-            (Slot(first + page), address)
-        })
+    /// A frame's cap and address.
+    pub fn page(&self, page: u32) -> (Slot, u64) {
+        let Slot(first) = self.frames;
+        let address = self.base + u64::from(page) * self.page_size.bytes();
+        (Slot(first + page), address)
     }
 }
 
@@ -103,8 +95,11 @@ pub enum Private<'a> {
 
 /// The page tables of one VAS.
 ///
-/// An operation that fails has changed nothing and holds no resources. Frames passed in
-/// stay the server's: it does not delete them while they are here.
+/// To make a segment visible and to remove it takes as many calls as it takes steps
+/// ([`Error::Again`]); each goes on where the last one left off. Whatever refuses to make it
+/// visible, what is there already stays and is to be removed. Everything else that fails has
+/// changed nothing and holds no resources. Frames passed in stay the server's: it does not delete
+/// them while they are here.
 pub trait PageTables<K> {
     /// Makes a root in which a process sees its private memory and all segments of the
     /// VAS, and answers its cap, which clients are given copies of.
@@ -123,24 +118,32 @@ pub trait PageTables<K> {
     /// Takes a root away from all who have it.
     fn detach(&mut self, resources: &mut Resources<K>, attachment: Key);
 
-    /// Makes a segment visible in every root.
+    /// Makes a segment visible in every root, as far as it is not.
     ///
     /// # Errors
-    /// No memory or slots, or the kernel refused.
+    /// [`Error::Again`] if there is more to do; no memory or slots, or the kernel refused.
     fn add_segment(
         &mut self,
         resources: &mut Resources<K>,
         segment: &SegmentMapping<'_>,
     ) -> Result<(), Error>;
 
-    /// Removes a segment that was added, or there at attach, from every root.
-    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping<'_>);
+    /// Removes a segment that was added, or there at attach, from every root, as far as it is
+    /// there.
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there is more to do.
+    fn remove_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        segment: &SegmentMapping<'_>,
+    ) -> Result<(), Error>;
 
     /// Makes a segment visible in one root only, in root-table slots that no segment of the
     /// VAS uses.
     ///
     /// # Errors
-    /// No memory or slots, or the kernel refused.
+    /// As [`add_segment`](Self::add_segment).
     fn add_local_segment(
         &mut self,
         resources: &mut Resources<K>,
@@ -149,12 +152,15 @@ pub trait PageTables<K> {
     ) -> Result<(), Error>;
 
     /// Removes a segment that was added so.
+    ///
+    /// # Errors
+    /// As [`remove_segment`](Self::remove_segment).
     fn remove_local_segment(
         &mut self,
         resources: &mut Resources<K>,
         attachment: Key,
         segment: &SegmentMapping<'_>,
-    );
+    ) -> Result<(), Error>;
 
     /// How many tables there are, roots included, for the VAS and for all attached to it.
     fn tables(&self) -> u32;

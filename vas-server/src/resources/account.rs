@@ -15,7 +15,7 @@ use protocol::{Error, Limit, limits};
 use crate::kernel::{Kernel, Slot};
 use crate::policy::admission::OneMore;
 use crate::slots::{SlotRange, Slots};
-use crate::untyped::{Block, Untypeds};
+use crate::untyped::{Block, LARGE_BITS, Untypeds};
 
 /// Names an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(super) struct Account {
 
 impl Account {
     /// The one of all users without a quota, from which others are taken.
-    pub(super) fn rest(untypeds: Untypeds, slots: Range<u32>) -> Self {
+    pub(super) fn rest(untypeds: Untypeds, slots: Slots, slot_range: Range<u32>) -> Self {
         let most = Counts {
             sessions: limits::SESSIONS as u32,
             vases: limits::VASES as u32,
@@ -97,23 +97,24 @@ impl Account {
             attachments: limits::ATTACHMENTS as u32,
             handles: limits::HANDLES as u32,
         };
-        Account::new(None, untypeds, slots, most)
+        Account::new(None, untypeds, slots, slot_range, most)
     }
 
     /// The one of a user.
     pub(super) fn new(
         user: Option<u32>,
         untypeds: Untypeds,
-        slots: Range<u32>,
+        slots: Slots,
+        slot_range: Range<u32>,
         most: Counts,
     ) -> Self {
         Account {
             user,
             untypeds,
             reserved: 0,
-            slots: Slots::new(slots.clone()),
+            slots,
             reserved_slots: 0,
-            slot_range: slots,
+            slot_range,
             most,
             used: Counts::default(),
         }
@@ -129,25 +130,31 @@ impl Account {
         self.slots.free_count() + self.untypeds.idle_slots()
     }
 
-    /// Takes memory; the slots that only divide free memory are emptied if there are no others.
-    pub(super) fn allocate<K: Kernel>(
-        &mut self,
-        kernel: &mut K,
-        take: impl Fn(&mut Untypeds, &mut K, &mut Slots) -> Result<Block, Error>,
-    ) -> Result<Block, Error> {
-        match take(&mut self.untypeds, kernel, &mut self.slots) {
-            Err(Error::OutOfSlots) => {
-                self.untypeds.join_all(kernel, &mut self.slots);
-                take(&mut self.untypeds, kernel, &mut self.slots)
-            }
-            result => result,
-        }
-    }
-
-    /// Takes consecutive slots, likewise.
+    /// Binary logarithm of the size of the largest free block, but not more than this.
     ///
     /// # Errors
-    /// [`Error::OutOfSlots`].
+    /// [`Error::Again`] if there is still something to be made larger.
+    pub(super) fn largest_up_to<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        bits: u8,
+    ) -> Result<u8, Error> {
+        self.untypeds.largest_up_to(kernel, &mut self.slots, bits)
+    }
+
+    /// Takes memory.
+    ///
+    /// # Errors
+    /// As [`Untypeds::allocate`].
+    pub(super) fn allocate<K: Kernel>(&mut self, kernel: &mut K, bits: u8) -> Result<Block, Error> {
+        self.untypeds.allocate(kernel, &mut self.slots, bits)
+    }
+
+    /// Takes consecutive slots; those that only divide free memory are emptied if there are no
+    /// others.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlots`], or [`Error::Again`] if there are still some to be emptied.
     pub(super) fn allocate_slots<K: Kernel>(
         &mut self,
         kernel: &mut K,
@@ -156,8 +163,30 @@ impl Account {
         if let Ok(range) = self.slots.allocate(count) {
             return Ok(range);
         }
-        self.untypeds.join_all(kernel, &mut self.slots);
+        self.join_some(kernel)?;
         self.slots.allocate(count).map_err(|_| Error::OutOfSlots)
+    }
+
+    /// Sees that there are so many slots, likewise.
+    ///
+    /// # Errors
+    /// As [`allocate_slots`](Self::allocate_slots).
+    pub(super) fn empty_slots<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        count: u32,
+    ) -> Result<(), Error> {
+        if self.slots.free_count() < count {
+            self.join_some(kernel)?;
+        }
+        match self.slots.free_count() < count {
+            true => Err(Error::OutOfSlots),
+            false => Ok(()),
+        }
+    }
+
+    fn join_some<K: Kernel>(&mut self, kernel: &mut K) -> Result<(), Error> {
+        self.untypeds.join_some(kernel, &mut self.slots, LARGE_BITS)
     }
 
     /// Gives some of what it may have away.

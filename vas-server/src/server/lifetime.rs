@@ -7,127 +7,105 @@
 
 use alloc::vec::Vec;
 
-use protocol::Lifetime;
-use protocol::message::Departure;
+use protocol::Error;
+use protocol::message::{Departure, Lifetime};
 
+use super::steps::Ending;
 use super::{Attachment, EndedAttachment, Object, Server, Vas};
 use crate::arena::{Arena, Key};
 use crate::kernel::Kernel;
-use crate::resources::Counted;
+use crate::resources::{Counted, units};
 
 impl<K: Kernel> Server<K> {
     /// Deletes a VAS.
-    pub(super) fn remove_vas(&mut self, key: Key) {
-        for attachment in self.attachments_where(|attachment| attachment.vas == key) {
-            self.end_attachment(attachment, Departure::Deleted);
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there is more to do.
+    pub(super) fn remove_vas(&mut self, key: Key) -> Result<(), Error> {
+        // Looking through all there is takes long.
+        if self.vases.get(key).is_some_and(|vas| vas.attachments > 0) {
+            for attachment in self.attachments_where(|attachment| attachment.vas == key) {
+                self.resources.step(units::ATTACHMENT)?;
+                self.end_attachment(attachment, Departure::Deleted);
+            }
         }
         if let Some(vas) = self.vases.remove(key) {
-            self.vas_names.remove(&vas.object.name);
-            vas.tables.delete(&mut self.resources);
-            self.resources.refund(vas.object.payer, Counted::Vases);
-            vas.object.delete(&mut self.resources);
-            for (segment, _) in vas.segments {
-                self.leave_segment(segment);
+            // One that is not complete has no name yet.
+            if self.vas_names.get(&vas.object.name) == Some(&key) {
+                self.vas_names.remove(&vas.object.name);
             }
+            self.resources.refund(vas.object.payer, Counted::Vases);
+            self.release_vas(vas);
+        }
+        Ok(())
+    }
+
+    /// Nobody can find the VAS or is attached to it.
+    pub(super) fn release_vas(&mut self, vas: Vas<K>) {
+        vas.tables.delete(&mut self.resources);
+        vas.object.delete(&mut self.resources);
+        for (segment, _) in vas.segments {
+            self.leave_segment(segment);
         }
     }
 
     /// Ends all attachments of processes to a VAS.
-    pub(super) fn evict_from_vas(&mut self, key: Key) {
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there are more.
+    pub(super) fn evict_from_vas(&mut self, key: Key) -> Result<(), Error> {
         for attachment in self.attachments_where(|attachment| attachment.vas == key) {
-            self.release_attachment(attachment, Departure::Evicted);
+            self.resources.step(units::ATTACHMENT)?;
+            self.release_attachment(attachment, Departure::Evicted)?;
         }
+        Ok(())
     }
 
     /// Frees a segment.
-    pub(super) fn remove_segment(&mut self, key: Key) {
-        self.detach_everywhere(key, Departure::Deleted);
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there is more to do.
+    pub(super) fn remove_segment(&mut self, key: Key) -> Result<(), Error> {
+        self.detach_everywhere(key, Departure::Deleted)?;
         if let Some(segment) = self.segments.remove(key) {
             self.segment_names.remove(&segment.object.name);
             self.resources
                 .refund(segment.object.payer, Counted::Segments);
             self.release_segment(segment);
         }
+        Ok(())
     }
 
-    /// Takes a segment out of all VASes and attachments that have it.
-    pub(super) fn evict_from_segment(&mut self, key: Key) {
-        let used = self
-            .segments
-            .get(key)
-            .is_some_and(|segment| segment.vases > 0);
-        self.detach_everywhere(key, Departure::Evicted);
-        if used {
-            self.end_if_left_alone(key);
-        }
-    }
-
-    fn detach_everywhere(&mut self, key: Key, departure: Departure) {
-        let Some(segment) = self.segments.get_mut(key) else {
-            return;
-        };
-        // Looking through all there is takes long.
-        if segment.vases == 0 {
-            return;
-        }
-        let local =
-            |attachment: &Attachment| attachment.segments.iter().any(|&(other, _)| other == key);
-        let attachments: Vec<Key> = keys_where(&self.attachments, local);
-        let vases = keys_where(&self.vases, |vas: &Vas<K>| {
-            vas.segments.iter().any(|&(other, _)| other == key)
-        });
-        for vas in vases {
-            if let Some(vas) = self.vases.get_mut(vas)
-                && let Some(access) = take(&mut vas.segments, key)
-            {
-                vas.left.write(segment.left(departure));
-                for piece in segment.mappings_in(key, access) {
-                    vas.tables.remove_segment(&mut self.resources, &piece);
-                }
-            }
-        }
-        for attachment_key in attachments {
-            if let Some(attachment) = self.attachments.get_mut(attachment_key)
-                && let Some(vas) = self.vases.get_mut(attachment.vas)
-                && let Some(access) = take(&mut attachment.segments, key)
-            {
-                attachment.left.write(segment.left(departure));
-                let tables = &mut vas.tables;
-                for piece in segment.mappings_in(key, access) {
-                    tables.remove_local_segment(&mut self.resources, attachment_key, &piece);
-                }
-            }
-        }
-        segment.vases = 0;
-    }
-
-    /// A VAS or an attachment has a segment no longer.
+    /// A VAS or an attachment has a segment no longer. It dies if it was the last of one that
+    /// dies so.
     pub(super) fn leave_segment(&mut self, key: Key) {
         if let Some(segment) = self.segments.get_mut(key) {
             segment.vases -= 1;
-        }
-        self.end_if_left_alone(key);
-    }
-
-    fn end_if_left_alone(&mut self, key: Key) {
-        let dies = self.segments.get(key).is_some_and(|segment| {
-            segment.vases == 0 && segment.object.lifetime == Lifetime::LastAttacher
-        });
-        if dies {
-            self.remove_segment(key);
+            let last = segment.vases == 0 && core::mem::take(&mut segment.attached);
+            if last && segment.object.lifetime == Lifetime::LastAttacher {
+                self.endings.push_back(Ending::Segment(key));
+            }
         }
     }
 
     /// Ends an attachment, and its VAS if it was the last of one that dies so.
-    pub(super) fn release_attachment(&mut self, key: Key, departure: Departure) {
+    ///
+    /// # Errors
+    /// None: nobody is attached to that VAS any longer.
+    pub(super) fn release_attachment(
+        &mut self,
+        key: Key,
+        departure: Departure,
+    ) -> Result<(), Error> {
         let Some(vas_key) = self.end_attachment(key, departure) else {
-            return;
+            return Ok(());
         };
         let dies = self.vases.get(vas_key).is_some_and(|vas| {
             vas.attachments == 0 && vas.object.lifetime == Lifetime::LastAttacher
         });
-        if dies {
-            self.remove_vas(vas_key);
+        match dies {
+            true => self.remove_vas(vas_key),
+            false => Ok(()),
         }
     }
 
@@ -155,17 +133,24 @@ impl<K: Kernel> Server<K> {
         Some(attachment.vas)
     }
 
-    /// A session ends: its attachments, and what dies with its creator.
-    pub(super) fn release_all_of(&mut self, session: Key) {
+    /// A session has ended: its attachments end, and what dies with its creator.
+    ///
+    /// # Errors
+    /// [`Error::Again`] if there is more to do.
+    pub(super) fn release_all_of(&mut self, session: Key) -> Result<(), Error> {
         for attachment in self.attachments_where(|attachment| attachment.session == session) {
-            self.release_attachment(attachment, Departure::Detached);
+            self.resources.step(units::ATTACHMENT)?;
+            self.release_attachment(attachment, Departure::Detached)?;
         }
         for key in made_by(&mut self.vases, session, |vas| &mut vas.object) {
-            self.remove_vas(key);
+            self.resources.step(units::OBJECT)?;
+            self.remove_vas(key)?;
         }
         for key in made_by(&mut self.segments, session, |segment| &mut segment.object) {
-            self.remove_segment(key);
+            self.resources.step(units::OBJECT)?;
+            self.remove_segment(key)?;
         }
+        Ok(())
     }
 
     fn attachments_where(&self, holds: impl Fn(&Attachment) -> bool) -> Vec<Key> {
@@ -188,17 +173,11 @@ fn made_by<T>(
     for (key, value) in arena.iter_mut() {
         let object = object(value);
         if object.creator == Some(session) {
-            object.creator = None;
-            if object.lifetime == Lifetime::Creator {
-                dying.push(key);
+            match object.lifetime {
+                Lifetime::Creator => dying.push(key),
+                _ => object.creator = None,
             }
         }
     }
     dying
-}
-
-/// Takes a segment out of a list.
-pub(super) fn take<T>(segments: &mut Vec<(Key, T)>, key: Key) -> Option<T> {
-    let position = segments.iter().position(|&(other, _)| other == key)?;
-    Some(segments.remove(position).1)
 }

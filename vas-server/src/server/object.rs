@@ -178,7 +178,11 @@ impl Object {
     }
 
     /// The object dies, and its handles with it.
-    pub(super) fn delete<K: Kernel>(mut self, resources: &mut Resources<K>) {
-        self.revoke_handles(resources, |_| true);
+    pub(super) fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
+        // Badges of an object that is gone name nothing already.
+        for handle in self.handles {
+            resources.discard_badged(handle.cap);
+            resources.refund(handle.payer, Counted::Handles);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 //! Operations on segments.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::{Bound, Range};
@@ -11,14 +12,15 @@ use protocol::message::{
     Base, Command, Departure, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
     SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
-use protocol::{Access, Error, Kind, Limit, PageSize, Rights, limits};
+use protocol::{Access, Error, Kind, Limit, Name, PageSize, Rights, limits};
 
-use super::lifetime::take;
+use super::growth::Growing;
+use super::steps::{Making, Place, Work, position_in};
 use super::{
     Granted, Handles, LeftSegment, Object, Piece, Segment, Server, next_key, require, table_bytes,
 };
 use crate::arena::{Arena, Key};
-use crate::kernel::{self, Kernel, Slot};
+use crate::kernel::{Kernel, Slot};
 use crate::policy::New;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, SegmentMapping};
@@ -27,57 +29,51 @@ use crate::resources::{Counted, Side};
 
 impl<K: Kernel> Server<K> {
     pub(super) fn seg_alloc(&mut self, session: Key, request: SegAlloc) -> Granted<SegGranted> {
+        let begun = match self.work.take() {
+            Some(Work::Alloc(making)) if making.request == request => Some(making),
+            other => {
+                self.give_up(other);
+                None
+            }
+        };
+        let making = match begun {
+            Some(making) => making,
+            None => self.begin_making(request)?,
+        };
+        let name = making.request.name.clone();
+        if let Err(error) = self.may_make(&name) {
+            self.give_up(Some(Work::Alloc(making)));
+            return Err(error);
+        }
         let principal = &self.session(session)?.principal;
-        let (base, page_size, pages) = self.place(&request)?;
-        if self.segment_names.contains_key(&request.name) {
-            return Err(Error::NameExists);
-        }
         let key = next_key(&self.segments, Limit::Segments)?;
-        self.resources.check(Counted::Segments)?;
         let made_by = (session, self.resources.payer());
-        if pages > self.resources.available() >> page_size.bits() {
-            return Err(Error::OutOfMemory);
-        }
-        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
-        let name = request.name.clone();
-        let SegAlloc {
-            name: text, mode, ..
-        } = request;
+        let mode = making.request.mode;
         let new = New {
             kind: Kind::Segment,
             user: principal.user,
             mode,
         };
-        let mut object = Object::new(Kind::Segment, key, text, mode, principal, made_by);
+        let mut object = Object::new(Kind::Segment, key, name, mode, principal, made_by);
         object.lifetime = self.policies.lifetime.answer.lifetime(new);
+        let making = self.make_segment(key, making)?;
         let rights = Rights::all();
-        let handle = object.handle(&mut self.resources, rights, 0)?;
-        let piece = match self.make_piece(base, page_size, pages) {
-            Ok(piece) => piece,
+        let handle = match object.handle(&mut self.resources, rights, 0) {
+            Ok(handle) => handle,
             Err(error) => {
-                object.delete(&mut self.resources);
+                self.give_up(Some(Work::Alloc(making)));
                 return Err(error);
             }
         };
-        let own_slots = request.own_slots;
-        let tables = match own_slots && self.policies.page_tables.answer.shares_tables {
-            true => Tree::mapping(&mut self.resources, (key, 0), &piece.mapping).map(Some),
-            false => Ok(None),
-        };
-        let tables = match tables {
-            Ok(tables) => tables,
-            Err(error) => {
-                self.resources.delete_frames(piece.frames);
-                object.delete(&mut self.resources);
-                return Err(error);
-            }
-        };
+        let name = making.request.name;
         let segment = Segment {
             object,
-            pieces: vec![piece],
-            own_slots,
-            tables,
+            pieces: vec![making.piece],
+            own_slots: making.request.own_slots,
+            tables: making.tables,
             vases: 0,
+            attached: false,
+            growing: None,
         };
         let reply = segment.granted(rights);
         if let Err(segment) = self.segments.insert(segment) {
@@ -89,10 +85,67 @@ impl<K: Kernel> Server<K> {
         Ok((reply, Some(handle)))
     }
 
-    /// Memory for a piece.
-    fn make_piece(&mut self, base: u64, page_size: PageSize, pages: u32) -> Result<Piece, Error> {
-        let frame = kernel::Object::Frame(page_size);
-        let frames = self.resources.make_frames(frame, pages)?;
+    /// Whether there may be one more segment, of this name.
+    fn may_make(&self, name: &Name) -> Result<(), Error> {
+        if self.segment_names.contains_key(name) {
+            return Err(Error::NameExists);
+        }
+        next_key(&self.segments, Limit::Segments)?;
+        self.resources.check(Counted::Segments)
+    }
+
+    /// Chooses the place of a segment, and takes slots for its frames.
+    fn begin_making(&mut self, request: SegAlloc) -> Result<Box<Making>, Error> {
+        let (base, page_size, pages) = self.place(&request)?;
+        self.may_make(&request.name)?;
+        let piece = self.reserve_piece(base, page_size, pages)?;
+        let tables = None;
+        Ok(Box::new(Making {
+            request,
+            piece,
+            tables,
+        }))
+    }
+
+    /// Makes what is missing of a segment. If it is still not complete, it is left to the session.
+    fn make_segment(&mut self, key: Key, mut making: Box<Making>) -> Result<Box<Making>, Error> {
+        match self.continue_making(key, &mut making) {
+            Ok(()) => return Ok(making),
+            Err(Error::Again) => self.work = Some(Work::Alloc(making)),
+            Err(error) => {
+                self.give_up(Some(Work::Alloc(making)));
+                return Err(error);
+            }
+        }
+        Err(Error::Again)
+    }
+
+    fn continue_making(&mut self, key: Key, making: &mut Making) -> Result<(), Error> {
+        let resources = &mut self.resources;
+        let mapping = making.piece.mapping;
+        resources.make_frames(&mut making.piece.frames)?;
+        if !making.request.own_slots || !self.policies.page_tables.answer.shares_tables {
+            return Ok(());
+        }
+        let tables = match &mut making.tables {
+            Some(tables) => tables,
+            none => none.insert(Tree::new(resources)?),
+        };
+        tables.map_segment(resources, (key, 0), &mapping, mapping.access)
+    }
+
+    /// Slots for a piece.
+    fn reserve_piece(
+        &mut self,
+        base: u64,
+        page_size: PageSize,
+        pages: u64,
+    ) -> Result<Piece, Error> {
+        if pages > self.resources.available() >> page_size.bits() {
+            return Err(Error::OutOfMemory);
+        }
+        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
+        let frames = self.resources.reserve_frames(page_size, pages)?;
         let mapping = Mapping {
             base,
             pages,
@@ -133,7 +186,15 @@ impl<K: Kernel> Server<K> {
             own_slots: request.own_slots,
             range,
         };
-        let mut taken = self.segments.iter().map(|(_, segment)| segment.claim());
+        let making = self
+            .sessions
+            .iter()
+            .filter_map(|(_, session)| match &session.work {
+                Some(Work::Alloc(making)) => Some(making.claim()),
+                _ => None,
+            });
+        let taken = self.segments.iter().map(|(_, segment)| segment.claim());
+        let mut taken = taken.chain(making);
         let base = self.policies.placement.answer.place(&asked, &mut taken)?;
         check_base(base, size, page_size, &asked.range)?;
         Ok((base, page_size, pages))
@@ -157,58 +218,87 @@ impl<K: Kernel> Server<K> {
         let (key, rights) = handles.get(1, Kind::Segment, &self.segments)?;
         require(vas_rights, Rights::WRITE)?;
         require(rights, request.access.needs())?;
-        let vas = self
-            .vases
-            .get_mut(vas_key)
-            .ok_or(Error::StaleHandle { position: 0 })?;
-        if vas.segments.iter().any(|&(other, _)| other == key) {
-            return Err(Error::AlreadyAttached);
+        let stale = Error::StaleHandle { position: 0 };
+        let list = &self.vases.get(vas_key).ok_or(stale)?.segments;
+        let place = Place::Vas(vas_key);
+        let full = Limit::SegmentsPerVas;
+        let new = (key, request.access);
+        self.check_attach(new, place, list, &GLOBAL, limits::SEGMENTS_PER_VAS, full)?;
+        self.attach_to(place, key, request.access)
+    }
+
+    /// Whether a segment may be attached, or is being attached so.
+    fn check_attach(
+        &self,
+        (key, access): (Key, Access),
+        place: Place,
+        list: &[(Key, Access)],
+        range: &Range<u64>,
+        most: usize,
+        limit: Limit,
+    ) -> Result<(), Error> {
+        if let Some(&(_, there)) = list.iter().find(|(other, _)| *other == key) {
+            let begun = self.work.as_ref();
+            let begun = begun.is_some_and(|work| work.moves(place, key));
+            return match begun && there == access {
+                true => Ok(()),
+                false => Err(Error::AlreadyAttached),
+            };
         }
-        let segment = self
-            .segments
-            .get(key)
-            .ok_or(Error::StaleHandle { position: 1 })?;
-        segment.check_range(&GLOBAL)?;
-        segment.check_overlap(key, segment.claim(), &vas.segments, &self.segments)?;
-        if vas.segments.len() >= limits::SEGMENTS_PER_VAS {
-            return Err(Error::LimitReached(Limit::SegmentsPerVas));
+        let segment = self.segments.get(key).ok_or(Error::NotAttached)?;
+        segment.check_range(range)?;
+        segment.check_overlap(key, segment.claim(), list, &self.segments)?;
+        match list.len() < most {
+            true => Ok(()),
+            false => Err(Error::LimitReached(limit)),
         }
-        let resources = &mut self.resources;
-        let added = segment
-            .mappings_in(key, request.access)
-            .try_for_each(|piece| vas.tables.add_segment(resources, &piece));
-        if let Err(error) = added {
-            for piece in segment.mappings_in(key, request.access) {
-                vas.tables.remove_segment(resources, &piece);
+    }
+
+    /// Attaches a segment, or goes on attaching it.
+    fn attach_to(&mut self, place: Place, key: Key, access: Access) -> Granted<()> {
+        let begun = self.work.take();
+        if !begun.as_ref().is_some_and(|work| work.moves(place, key)) {
+            self.give_up(begun);
+        }
+        let list = self.segments_of(place).ok_or(Error::NotAttached)?;
+        if let Err(position) = position_in(list, key) {
+            list.insert(position, (key, access));
+            if let Some(segment) = self.segments.get_mut(key) {
+                segment.vases += 1;
             }
-            return Err(error);
         }
-        vas.segments.push((key, request.access));
+        self.enter(place, key, access).inspect_err(|_| {
+            self.work = Some(Work::Move(place, key));
+        })?;
         if let Some(segment) = self.segments.get_mut(key) {
-            segment.vases += 1;
+            segment.attached = true;
         }
         Ok(((), None))
+    }
+
+    /// Detaches a segment, or goes on detaching it.
+    fn detach_from(&mut self, place: Place, key: Key) -> Granted<()> {
+        let begun = self.work.take();
+        let goes_on = begun.as_ref().is_some_and(|work| work.moves(place, key));
+        if !goes_on {
+            self.give_up(begun);
+        }
+        match self.leave(place, key, Departure::Detached) {
+            Err(Error::Again) => {
+                self.work = Some(Work::Move(place, key));
+                Err(Error::Again)
+            }
+            // Somebody else has taken it out meanwhile.
+            Err(Error::NotAttached) if goes_on => Ok(((), None)),
+            left => left.map(|()| ((), None)),
+        }
     }
 
     pub(super) fn seg_detach(&mut self, handles: Handles<'_>) -> Granted<()> {
         let (vas_key, vas_rights) = handles.get(0, Kind::Vas, &self.vases)?;
         let (key, _) = handles.get(1, Kind::Segment, &self.segments)?;
         require(vas_rights, Rights::WRITE)?;
-        let vas = self
-            .vases
-            .get_mut(vas_key)
-            .ok_or(Error::StaleHandle { position: 0 })?;
-        let segment = self
-            .segments
-            .get(key)
-            .ok_or(Error::StaleHandle { position: 1 })?;
-        let access = take(&mut vas.segments, key).ok_or(Error::NotAttached)?;
-        vas.left.write(segment.left(Departure::Detached));
-        for piece in segment.mappings_in(key, access) {
-            vas.tables.remove_segment(&mut self.resources, &piece);
-        }
-        self.leave_segment(key);
-        Ok(((), None))
+        self.detach_from(Place::Vas(vas_key), key)
     }
 
     pub(super) fn seg_attach_local(
@@ -219,44 +309,15 @@ impl<K: Kernel> Server<K> {
     ) -> Granted<()> {
         let (key, rights) = handles.get(0, Kind::Segment, &self.segments)?;
         require(rights, request.access.needs())?;
-        let attachment_key = self
-            .attachment_of(session, request.attachment)
-            .ok_or(Error::StaleAttachment)?;
-        let attachment = self
-            .attachments
-            .get_mut(attachment_key)
-            .ok_or(Error::StaleAttachment)?;
-        if attachment.segments.iter().any(|&(other, _)| other == key) {
-            return Err(Error::AlreadyAttached);
-        }
-        let segment = self
-            .segments
-            .get(key)
-            .ok_or(Error::StaleHandle { position: 0 })?;
-        segment.check_range(&LOCAL)?;
-        segment.check_overlap(key, segment.claim(), &attachment.segments, &self.segments)?;
-        if attachment.segments.len() >= limits::SEGMENTS_PER_ATTACHMENT {
-            return Err(Error::LimitReached(Limit::SegmentsPerAttachment));
-        }
-        let vas = self
-            .vases
-            .get_mut(attachment.vas)
-            .ok_or(Error::StaleAttachment)?;
-        let (resources, tables) = (&mut self.resources, &mut vas.tables);
-        let added = segment
-            .mappings_in(key, request.access)
-            .try_for_each(|piece| tables.add_local_segment(resources, attachment_key, &piece));
-        if let Err(error) = added {
-            for piece in segment.mappings_in(key, request.access) {
-                tables.remove_local_segment(resources, attachment_key, &piece);
-            }
-            return Err(error);
-        }
-        attachment.segments.push((key, request.access));
-        if let Some(segment) = self.segments.get_mut(key) {
-            segment.vases += 1;
-        }
-        Ok(((), None))
+        let stale = Error::StaleAttachment;
+        let attachment = self.attachment_of(session, request.attachment);
+        let attachment = attachment.ok_or(stale.clone())?;
+        let list = &self.attachments.get(attachment).ok_or(stale)?.segments;
+        let place = Place::Attachment(attachment);
+        let full = Limit::SegmentsPerAttachment;
+        let (new, most) = ((key, request.access), limits::SEGMENTS_PER_ATTACHMENT);
+        self.check_attach(new, place, list, &LOCAL, most, full)?;
+        self.attach_to(place, key, request.access)
     }
 
     pub(super) fn seg_detach_local(
@@ -266,29 +327,9 @@ impl<K: Kernel> Server<K> {
         handles: Handles<'_>,
     ) -> Granted<()> {
         let (key, _) = handles.get(0, Kind::Segment, &self.segments)?;
-        let attachment_key = self
-            .attachment_of(session, request.attachment)
-            .ok_or(Error::StaleAttachment)?;
-        let attachment = self
-            .attachments
-            .get_mut(attachment_key)
-            .ok_or(Error::StaleAttachment)?;
-        let vas = self
-            .vases
-            .get_mut(attachment.vas)
-            .ok_or(Error::StaleAttachment)?;
-        let segment = self
-            .segments
-            .get(key)
-            .ok_or(Error::StaleHandle { position: 0 })?;
-        let access = take(&mut attachment.segments, key).ok_or(Error::NotAttached)?;
-        attachment.left.write(segment.left(Departure::Detached));
-        for piece in segment.mappings_in(key, access) {
-            vas.tables
-                .remove_local_segment(&mut self.resources, attachment_key, &piece);
-        }
-        self.leave_segment(key);
-        Ok(((), None))
+        let attachment = self.attachment_of(session, request.attachment);
+        let attachment = attachment.ok_or(Error::StaleAttachment)?;
+        self.detach_from(Place::Attachment(attachment), key)
     }
 
     pub(super) fn seg_free(&mut self, handles: Handles<'_>) -> Granted<()> {
@@ -298,7 +339,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        self.remove_segment(key);
+        self.remove_segment(key)?;
         Ok(((), None))
     }
 
@@ -349,7 +390,7 @@ impl<K: Kernel> Server<K> {
         let stale = Error::StaleHandle { position: 0 };
         let segment = self.segments.get_mut(key).ok_or(stale)?;
         match request.command {
-            Command::Evict => self.evict_from_segment(key),
+            Command::Evict => self.detach_everywhere(key, Departure::Evicted)?,
             command => segment.object.change(&mut self.resources, command)?,
         }
         Ok(((), None))
@@ -385,6 +426,7 @@ impl<K: Kernel> Server<K> {
         Ok(((), None))
     }
 
+    /// Makes a segment larger, or goes on with making it larger, whoever began that.
     pub(super) fn seg_grow(
         &mut self,
         request: &SegGrow,
@@ -394,116 +436,69 @@ impl<K: Kernel> Server<K> {
         require(rights, Rights::WRITE)?;
         let stale = Error::StaleHandle { position: 0 };
         let segment = self.segments.get(key).ok_or(stale.clone())?;
-        let (base, old, page_size) = (segment.base(), segment.size(), segment.page_size());
-        let size = request.size;
-        if size <= old {
+        if request.size <= segment.size() {
             return Ok((segment.granted(rights), None));
         }
+        match self.work.take() {
+            Some(Work::Grow(begun)) if begun == key => {}
+            other => self.give_up(other),
+        }
+        if segment_of(&self.segments, key)?.growing.is_none() {
+            self.begin_growing(key, request.size)?;
+        }
+        self.grow_on(key).inspect_err(|_| {
+            self.work = Some(Work::Grow(key));
+        })?;
+        let segment = self.segments.get(key).ok_or(stale)?;
+        match request.size <= segment.size() {
+            true => Ok((segment.granted(rights), None)),
+            // It was somebody else's growth.
+            false => Err(Error::Again),
+        }
+    }
+
+    /// Claims the addresses behind a segment.
+    fn begin_growing(&mut self, key: Key, size: u64) -> Result<(), Error> {
+        let segment = segment_of(&self.segments, key)?;
+        let (base, old, page_size) = (segment.base(), segment.size(), segment.page_size());
         let pages = (size - old).div_ceil(page_size.bytes());
         let range = if GLOBAL.contains(&base) {
             GLOBAL
         } else {
             LOCAL
         };
-        let last = pages
+        pages
             .checked_mul(page_size.bytes())
             .and_then(|bytes| segment.last().checked_add(bytes))
             .filter(|last| range.contains(last))
             .ok_or(Error::OutOfRange { base, size })?;
-        let claim = segment.claim_up_to(last);
-        let lists = self.attachments.iter().map(|(_, one)| &one.segments);
-        let lists = lists.chain(self.vases.iter().map(|(_, vas)| &vas.segments));
-        for list in lists.filter(|list| list.iter().any(|&(other, _)| other == key)) {
-            segment.check_overlap(key, claim, list, &self.segments)?;
-        }
         if segment.pieces.len() >= limits::PIECES_PER_SEGMENT {
             return Err(Error::LimitReached(Limit::PiecesPerSegment));
         }
-        if pages > self.resources.available() >> page_size.bits() {
-            return Err(Error::OutOfMemory);
+        let piece = self.reserve_piece(base + old, page_size, pages)?;
+        if let Some(segment) = self.segments.get_mut(key) {
+            segment.growing = Some(Growing::new(piece));
         }
-        let pages = u32::try_from(pages).map_err(|_| Error::OutOfSlots)?;
-        let piece = self.make_piece(base + old, page_size, pages)?;
-        if let Err(error) = self.enter_piece(key, &piece.mapping) {
-            self.resources.delete_frames(piece.frames);
-            return Err(error);
-        }
-        let segment = self.segments.get_mut(key).ok_or(stale)?;
-        segment.pieces.push(piece);
-        Ok((segment.granted(rights), None))
-    }
-
-    /// Makes a new piece of a segment visible to all who have it.
-    fn enter_piece(&mut self, key: Key, mapping: &Mapping) -> Result<(), Error> {
-        let stale = Error::StaleHandle { position: 0 };
-        let segment = self.segments.get_mut(key).ok_or(stale)?;
-        let piece = (key, segment.pieces.len() as u16);
-        let last_slot = segment.last() / SLOT_BYTES;
-        // Who has the tables of a segment needs an entry for each slot that is new.
-        let mut visible = Some(*mapping);
-        if let Some(tables) = &mut segment.tables {
-            tables.map_segment(&mut self.resources, piece, mapping, mapping.access)?;
-            visible = mapping.beyond_slot(last_slot);
-        }
-        let Some(visible) = visible else {
-            return Ok(());
-        };
-        let own_tables = segment.tables.as_ref();
-        let new = |access| SegmentMapping {
-            piece,
-            mapping: Mapping { access, ..visible },
-            own_tables,
-        };
-        let having = |segments: &[(Key, Access)]| {
-            let mut segments = segments.iter();
-            segments
-                .find(|(other, _)| *other == key)
-                .map(|&(_, access)| access)
-        };
-        let resources = &mut self.resources;
-        let mut entered = Ok(());
-        for (_, vas) in self.vases.iter_mut() {
-            if let (Some(access), Ok(())) = (having(&vas.segments), &entered) {
-                entered = vas.tables.add_segment(resources, &new(access));
-            }
-        }
-        for (attachment_key, attachment) in self.attachments.iter() {
-            if let (Some(access), Ok(())) = (having(&attachment.segments), &entered)
-                && let Some(vas) = self.vases.get_mut(attachment.vas)
-            {
-                let tables = &mut vas.tables;
-                entered = tables.add_local_segment(resources, attachment_key, &new(access));
-            }
-        }
-        if entered.is_err() {
-            for (_, vas) in self.vases.iter_mut() {
-                if let Some(access) = having(&vas.segments) {
-                    vas.tables.remove_segment(resources, &new(access));
-                }
-            }
-            for (attachment_key, attachment) in self.attachments.iter() {
-                if let Some(access) = having(&attachment.segments)
-                    && let Some(vas) = self.vases.get_mut(attachment.vas)
-                {
-                    let tables = &mut vas.tables;
-                    tables.remove_local_segment(resources, attachment_key, &new(access));
-                }
-            }
-            if let Some(tables) = &mut segment.tables {
-                tables.unmap_segment(resources, piece, mapping);
-            }
-        }
-        entered
+        Ok(())
     }
 
     pub(super) fn release_segment(&mut self, segment: Segment) {
         if let Some(tables) = segment.tables {
             tables.delete(&mut self.resources);
         }
-        for piece in segment.pieces {
-            self.resources.delete_frames(piece.frames);
+        let growing = segment.growing.map(|growing| growing.piece);
+        for piece in segment.pieces.into_iter().chain(growing) {
+            self.resources.discard(piece.frames);
         }
         segment.object.delete(&mut self.resources);
+    }
+}
+
+/// What a segment with these addresses claims.
+pub(super) const fn claim(first: u64, last: u64, own_slots: bool) -> (u64, u64) {
+    match own_slots {
+        true => (first & !(SLOT_BYTES - 1), last | (SLOT_BYTES - 1)),
+        false => (first, last),
     }
 }
 
@@ -520,6 +515,11 @@ fn check_base(base: u64, size: u64, page_size: PageSize, range: &Range<u64>) -> 
         true => Ok(()),
         false => Err(Error::OutOfRange { base, size }),
     }
+}
+
+/// A segment that there must be.
+fn segment_of(segments: &Arena<Segment>, key: Key) -> Result<&Segment, Error> {
+    segments.get(key).ok_or(Error::StaleHandle { position: 0 })
 }
 
 impl Segment {
@@ -540,7 +540,7 @@ impl Segment {
         self.first().map_or(0, |mapping| mapping.base)
     }
 
-    fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.pieces.last().map_or(0, |piece| piece.mapping.last())
     }
 
@@ -568,18 +568,10 @@ impl Segment {
     }
 
     /// The first and the last address that nothing else may have in a VAS that has it.
-    fn claim(&self) -> (u64, u64) {
-        self.claim_up_to(self.last())
-    }
-
-    /// The same if it ended there.
-    fn claim_up_to(&self, last: u64) -> (u64, u64) {
-        let first = self.base();
-        if self.own_slots {
-            (first & !(SLOT_BYTES - 1), last | (SLOT_BYTES - 1))
-        } else {
-            (first, last)
-        }
+    pub(super) fn claim(&self) -> (u64, u64) {
+        let growing = self.growing.as_ref();
+        let last = growing.map_or(self.last(), |growing| growing.piece.mapping.last());
+        claim(self.base(), last, self.own_slots)
     }
 
     fn check_range(&self, range: &Range<u64>) -> Result<(), Error> {
@@ -591,7 +583,7 @@ impl Segment {
     }
 
     /// Whether it would have this for itself in a VAS or attachment that has these others.
-    fn check_overlap(
+    pub(super) fn check_overlap(
         &self,
         key: Key,
         (first, last): (u64, u64),
@@ -624,18 +616,42 @@ impl Segment {
         (frames.collect(), window + offset % page_size.bytes())
     }
 
-    /// Its pieces as a VAS or an attachment has them.
+    /// Its pieces as they come to a VAS or an attachment.
     pub(super) fn mappings_in(
         &self,
         segment: Key,
         access: Access,
     ) -> impl Iterator<Item = SegmentMapping<'_>> {
-        let mappings = self.pieces.iter().map(|piece| piece.mapping);
+        self.mappings(segment, access, Growing::enters)
+    }
+
+    /// Its pieces as a VAS or an attachment may have them.
+    pub(super) fn mappings_left_in(
+        &self,
+        segment: Key,
+        access: Access,
+    ) -> impl Iterator<Item = SegmentMapping<'_>> {
+        self.mappings(segment, access, Growing::is_visible)
+    }
+
+    /// Its pieces, and what it grows by if that is so.
+    fn mappings(
+        &self,
+        segment: Key,
+        access: Access,
+        grown: fn(&Growing) -> bool,
+    ) -> impl Iterator<Item = SegmentMapping<'_>> {
+        let growing = self.growing.iter().filter(move |growing| grown(growing));
+        let pieces = self.pieces.iter();
+        let pieces = pieces.chain(growing.map(|growing| &growing.piece));
         (0..)
-            .zip(mappings)
-            .map(move |(number, mapping)| SegmentMapping {
+            .zip(pieces)
+            .map(move |(number, piece)| SegmentMapping {
                 piece: (segment, number),
-                mapping: Mapping { access, ..mapping },
+                mapping: Mapping {
+                    access,
+                    ..piece.mapping
+                },
                 own_tables: self.tables.as_ref(),
             })
     }

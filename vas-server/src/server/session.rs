@@ -10,6 +10,7 @@ use protocol::message::{
 };
 use protocol::{Error, Kind, Limit, Rights};
 
+use super::steps::Ending;
 use super::{Departed, Granted, Server, Session, badge_of, next_key};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
@@ -50,6 +51,7 @@ impl<K: Kernel> Server<K> {
             cap,
             private_slots,
             ended: Departed::new(),
+            work: None,
         };
         if let Err(session) = self.sessions.insert(session) {
             self.release_session(session);
@@ -61,10 +63,12 @@ impl<K: Kernel> Server<K> {
 
     pub(super) fn session_end(&mut self, request: SessionEnd) -> Granted<()> {
         let key = self.session_named(request.session)?;
-        self.release_all_of(key);
-        if let Some(session) = self.sessions.remove(key) {
+        if let Some(mut session) = self.sessions.remove(key) {
+            let work = session.work.take();
+            self.give_up(work);
             self.resources.refund(session.payer, Counted::Sessions);
             self.release_session(session);
+            self.endings.push_back(Ending::Session(key));
         }
         Ok(((), None))
     }
@@ -76,8 +80,8 @@ impl<K: Kernel> Server<K> {
     }
 
     fn release_session(&mut self, session: Session) {
-        self.resources.delete_badged(session.cap);
-        self.resources.delete_slots(session.private_slots);
+        self.resources.discard_badged(session.cap);
+        self.resources.discard_slots(session.private_slots);
     }
 }
 

@@ -2,7 +2,6 @@
 
 //! Operations on VASes.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -11,8 +10,9 @@ use protocol::message::{
     VasAttach, VasAttachments, VasClone, VasCommand, VasCreate, VasCtl, VasDetach, VasEntry,
     VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
-use protocol::{Access, AttachmentId, Error, Kind, Limit, Name, Rights, limits};
+use protocol::{Access, AttachmentId, Error, Kind, Limit, Mode, Name, Rights, limits};
 
+use super::steps::{Ending, Place, Work};
 use super::{
     Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id,
     attachment_key, next_key, require, table_bytes,
@@ -20,47 +20,78 @@ use super::{
 use crate::arena::Key;
 use crate::kernel::Kernel;
 use crate::policy::New;
-use crate::policy::page_tables::PageTables;
 use crate::resources::Counted;
 
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
-        self.make_vas(session, request, Vec::new(), Vec::new())
+        let VasCreate { name, mode } = request;
+        let key = self.make_vas(session, (&name, mode), Vec::new(), Vec::new())?;
+        self.publish_vas(key, name).inspect_err(|_| {
+            self.endings.push_back(Ending::Vas(key));
+        })
     }
 
+    /// Makes a VAS like another, or goes on with that. The segments come to it one after the other.
     pub(super) fn vas_clone(
         &mut self,
         session: Key,
         request: VasClone,
         handles: Handles<'_>,
     ) -> Granted<GrantedReply> {
-        let (key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
-        let VasClone { name, mode, access } = request;
+        let (from, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let access = request.access;
         // Whoever is shut out of this VAS goes on with the clone: that is passing it on.
         require(rights, access.needs() | Rights::GRANT)?;
-        let stale = Error::StaleHandle { position: 0 };
-        let vas = self.vases.get(key).ok_or(stale)?;
-        let narrowed = |&(segment, most): &(Key, Access)| (segment, most.min(access));
-        let segments = vas.segments.iter().map(narrowed).collect();
-        let roots = vas.roots.clone();
-        self.make_vas(session, VasCreate { name, mode }, segments, roots)
+        let name = request.name.clone();
+        let (key, mut after) = match self.work.take() {
+            Some(Work::Clone(begun, key, after)) if begun == request => (key, after),
+            other => {
+                self.give_up(other);
+                let stale = Error::StaleHandle { position: 0 };
+                let vas = self.vases.get(from).ok_or(stale)?;
+                let narrowed = |&(segment, most): &(Key, Access)| (segment, most.min(access));
+                let segments = vas.segments.iter().map(narrowed).collect();
+                let roots = vas.roots.clone();
+                let key = self.make_vas(session, (&name, request.mode), segments, roots)?;
+                (key, None)
+            }
+        };
+        let entered = self.enter_all(key, &mut after);
+        let published = entered.and_then(|()| self.publish_vas(key, name));
+        published.inspect_err(|_| self.work = Some(Work::Clone(request, key, after)))
     }
 
+    /// Makes the segments visible in a VAS whose list has them, those behind this one.
+    fn enter_all(&mut self, vas: Key, after: &mut Option<Key>) -> Result<(), Error> {
+        let place = Place::Vas(vas);
+        while let Some(list) = self.segments_of(place)
+            && let Some(&(key, access)) = list.iter().find(|&&(key, _)| Some(key) > *after)
+        {
+            self.resources.step(1)?;
+            self.enter(place, key, access)?;
+            if let Some(segment) = self.segments.get_mut(key) {
+                segment.attached = true;
+            }
+            *after = Some(key);
+        }
+        Ok(())
+    }
+
+    /// Makes a VAS without a name, with these segments in its list.
     fn make_vas(
         &mut self,
         session: Key,
-        request: VasCreate,
+        (name, mode): (&Name, Mode),
         segments: Vec<(Key, Access)>,
         roots: Vec<(Name, u64)>,
-    ) -> Granted<GrantedReply> {
+    ) -> Result<Key, Error> {
         let principal = &self.session(session)?.principal;
-        if self.vas_names.contains_key(&request.name) {
+        if self.vas_names.contains_key(name) {
             return Err(Error::NameExists);
         }
         let key = next_key(&self.vases, Limit::Vases)?;
         self.resources.check(Counted::Vases)?;
         let made_by = (session, self.resources.payer());
-        let VasCreate { name, mode } = request;
         let new = New {
             kind: Kind::Vas,
             user: principal.user,
@@ -68,15 +99,12 @@ impl<K: Kernel> Server<K> {
         };
         let mut object = Object::new(Kind::Vas, key, name.clone(), mode, principal, made_by);
         object.lifetime = self.policies.lifetime.answer.lifetime(new);
-        let rights = Rights::all();
-        let handle = object.handle(&mut self.resources, rights, 0)?;
-        let tables = match self.make_tables(&segments) {
-            Ok(tables) => tables,
-            Err(error) => {
-                object.delete(&mut self.resources);
-                return Err(error);
+        let tables = (self.policies.page_tables.answer.make)(&mut self.resources)?;
+        for (segment, _) in &segments {
+            if let Some(segment) = self.segments.get_mut(*segment) {
+                segment.vases += 1;
             }
-        };
+        }
         let vas = Vas {
             object,
             segments,
@@ -87,39 +115,24 @@ impl<K: Kernel> Server<K> {
             roots,
             left: Departed::new(),
         };
-        let vas = match self.vases.insert(vas) {
-            Ok(_) => self.vases.get(key),
-            Err(vas) => {
-                vas.tables.delete(&mut self.resources);
-                vas.object.delete(&mut self.resources);
-                return Err(Error::LimitReached(Limit::Vases));
-            }
-        };
-        for (segment, _) in vas.iter().flat_map(|vas| &vas.segments) {
-            if let Some(segment) = self.segments.get_mut(*segment) {
-                segment.vases += 1;
-            }
+        if let Err(vas) = self.vases.insert(vas) {
+            self.release_vas(vas);
+            return Err(Error::LimitReached(Limit::Vases));
         }
         self.resources.charge(Counted::Vases);
-        self.vas_names.insert(name, key);
-        Ok((GrantedReply { rights }, Some(handle)))
+        Ok(key)
     }
 
-    /// The page tables of a VAS that has these segments and to which nobody is attached.
-    fn make_tables(&mut self, segments: &[(Key, Access)]) -> Result<Box<dyn PageTables<K>>, Error> {
-        let resources = &mut self.resources;
-        let mut tables = (self.policies.page_tables.answer.make)(resources)?;
-        let mut mappings = segments
-            .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
-            .flatten();
-        match mappings.try_for_each(|mapping| tables.add_segment(resources, &mapping)) {
-            Ok(()) => Ok(tables),
-            Err(error) => {
-                tables.delete(resources);
-                Err(error)
-            }
+    /// Gives a VAS its name, and its first handle to who asked.
+    fn publish_vas(&mut self, key: Key, name: Name) -> Granted<GrantedReply> {
+        if self.vas_names.contains_key(&name) {
+            return Err(Error::NameExists);
         }
+        let rights = Rights::all();
+        let vas = self.vases.get_mut(key).ok_or(Error::NotFound)?;
+        let handle = vas.object.handle(&mut self.resources, rights, 0)?;
+        self.vas_names.insert(name, key);
+        Ok((GrantedReply { rights }, Some(handle)))
     }
 
     pub(super) fn vas_find(&mut self, session: Key, request: &VasFind) -> Granted<GrantedReply> {
@@ -193,7 +206,7 @@ impl<K: Kernel> Server<K> {
         let key = self
             .attachment_of(session, request.attachment)
             .ok_or(Error::StaleAttachment)?;
-        self.release_attachment(key, Departure::Detached);
+        self.release_attachment(key, Departure::Detached)?;
         Ok(((), None))
     }
 
@@ -204,7 +217,7 @@ impl<K: Kernel> Server<K> {
         if attachments > 0 {
             return Err(Error::InUse { attachments });
         }
-        self.remove_vas(key);
+        self.remove_vas(key)?;
         Ok(((), None))
     }
 
@@ -294,9 +307,9 @@ impl<K: Kernel> Server<K> {
                     attachment.is_some_and(|attachment| attachment.vas == key)
                 });
                 let attachment = attachment.ok_or(Error::StaleAttachment)?;
-                self.release_attachment(attachment, Departure::Evicted);
+                self.release_attachment(attachment, Departure::Evicted)?;
             }
-            VasCommand::Object(Command::Evict) => self.evict_from_vas(key),
+            VasCommand::Object(Command::Evict) => self.evict_from_vas(key)?,
             VasCommand::Object(command) => vas.object.change(&mut self.resources, command)?,
         }
         Ok(((), None))

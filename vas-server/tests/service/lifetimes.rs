@@ -50,7 +50,7 @@ impl Scene {
     }
 
     /// VASes, segments and attachments that there are.
-    fn counts(&self) -> (u32, u32, u32) {
+    fn counts(&mut self) -> (u32, u32, u32) {
         let statistics = self.world.statistics();
         (
             statistics.vases,

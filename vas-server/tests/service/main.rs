@@ -23,6 +23,7 @@ mod segments;
 mod sessions;
 mod start;
 mod stat;
+mod steps;
 mod support;
 mod vases;
 

@@ -53,15 +53,15 @@ fn the_server_tells_the_policies_in_force() {
         "promised-only",
         "creator",
     ];
-    let told = |world: &World| in_force(&world.statistics()).map(|name| name.to_string());
-    assert_eq!(told(&World::new()), defaults);
+    let told = |world: &mut World| in_force(&world.statistics()).map(|name| name.to_string());
+    assert_eq!(told(&mut World::new()), defaults);
     let chosen: Vec<_> = QUESTIONS.iter().copied().zip(others).collect();
-    assert_eq!(told(&World::choosing(&chosen)), others);
+    assert_eq!(told(&mut World::choosing(&chosen)), others);
     // Each by itself, too: no answer stands for another question.
     for (index, &one) in chosen.iter().enumerate() {
         let mut expected = defaults;
         expected[index] = others[index];
-        assert_eq!(told(&World::choosing(&[one])), expected, "{one:?}");
+        assert_eq!(told(&mut World::choosing(&[one])), expected, "{one:?}");
     }
 }
 

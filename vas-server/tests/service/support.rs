@@ -3,8 +3,9 @@
 //! A machine with a server, and processes that talk to it.
 
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
+use protocol::limits::{RECLAIM_UNITS, STEP_UNITS};
 use protocol::message::{
-    AttachmentEntry, Base, Command, Described, Granted, HandleStat, Lifetime, Principal,
+    AttachmentEntry, Base, Command, Described, Explain, Granted, HandleStat, Lifetime, Principal,
     PrivateExtent, PrivateForm, Quota, QuotaStat, QuotaStatistics, Request, Restrict, Root,
     SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted,
     SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate, SessionCreated,
@@ -15,6 +16,7 @@ use protocol::message::{
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights, limits};
 use vas_server::fake::{Fake, Held};
+use vas_server::untyped::slots_to_divide;
 use vas_server::{Answers, Configuration, Policies, Server, Slot, StartError};
 
 pub const KIB: u64 = 1 << 10;
@@ -32,6 +34,11 @@ pub const CLOSED: Mode = Mode(0o600);
 
 pub const READ_ONLY: Access = Access::ReadOnly;
 pub const READ_WRITE: Access = Access::ReadWrite;
+
+/// Steps of one request, at most.
+const MOST_STEPS: u32 = 10_000;
+/// What one request makes the kernel do at most, but for pages of 1 GiB; see [`Fake::work`].
+const MOST_WORK: u64 = (STEP_UNITS + RECLAIM_UNITS) as u64;
 
 /// The root, with its identifier, that a VAS has itself where tables are shared.
 pub const MASTER: u32 = crate::EXTENDED as u32;
@@ -94,6 +101,8 @@ pub struct World {
     /// Every cap that was ever handed out.
     handed_out: Vec<Held>,
     control: Badge,
+    /// What one request makes the kernel do at most.
+    most_work: u64,
 }
 
 /// All that anybody can see.
@@ -151,8 +160,9 @@ impl World {
         asid_pools: u32,
         quotas: &[Quota],
     ) -> Result<Self, StartError> {
-        // What the window takes comes on top.
-        let mut fake = fake(slots + 2, &[untyped_bits, &[12, 12]].concat());
+        // What the window takes comes on top, and what divides the memory.
+        let divide = slots_to_divide(untyped_bits.iter().copied());
+        let mut fake = fake(slots + 2 + divide, &[untyped_bits, &[12, 12]].concat());
         let policies = Answers::new(&mut fake).choose(chosen).unwrap();
         Self::of(fake, policies, asid_pools, quotas)
     }
@@ -178,6 +188,7 @@ impl World {
             server: Server::start(fake, policies, &configuration)?,
             handed_out: Vec::new(),
             control: Badge::CONTROL,
+            most_work: MOST_WORK,
         })
     }
 
@@ -185,14 +196,33 @@ impl World {
         self.server.kernel_mut()
     }
 
-    /// Sends a request, checks what must hold after every operation, and reads the answer.
+    /// Sends a request as often as it takes, and reads the answer.
     pub fn send<R: Request>(
         &mut self,
         badge: Badge,
         request: &R,
         caps: &[Option<Badge>],
     ) -> Result<(R::Reply, Option<Held>), Error> {
+        for _ in 0..MOST_STEPS {
+            match self.send_once(badge, request, caps) {
+                Err(Error::Again) => {}
+                answer => return answer,
+            }
+        }
+        panic!("no end after {MOST_STEPS} steps");
+    }
+
+    /// Sends a request, checks what must hold after every step, and reads the answer.
+    pub fn send_once<R: Request>(
+        &mut self,
+        badge: Badge,
+        request: &R,
+        caps: &[Option<Badge>],
+    ) -> Result<(R::Reply, Option<Held>), Error> {
+        let before = self.fake().work();
         let answer = self.ask(badge, request, caps);
+        let work = self.fake().work() - before;
+        assert!(work <= self.most_work, "{:?}: {work} units", R::OPERATION);
         self.fake().check();
         answer
     }
@@ -254,9 +284,28 @@ impl World {
         self.send(self.control, request, &[])
     }
 
-    /// What the server says it has.
-    pub fn statistics(&self) -> Statistics {
+    /// What the server says it has, once all is free that was deleted.
+    pub fn statistics(&mut self) -> Statistics {
+        self.settle();
         self.server.statistics()
+    }
+
+    /// Sends requests that ask for nothing until all is free that was deleted.
+    pub fn settle(&mut self) {
+        let nothing = Explain {
+            session: SessionId(u32::MAX),
+            active: None,
+            address: 0,
+            write: false,
+        };
+        for _ in 0..MOST_STEPS {
+            if self.server.statistics().pending == 0 {
+                return;
+            }
+            let answer = self.send_once(self.control, &nothing, &[]);
+            assert_eq!(answer, Err(Error::NotFound));
+        }
+        panic!("still not free after {MOST_STEPS} requests");
     }
 
     // Processes.
@@ -325,8 +374,9 @@ impl World {
         self.control(&SessionEnd { session }).unwrap();
     }
 
-    /// What the process's user may have, and has.
+    /// What the process's user may have, and has, once all is free that was deleted.
     pub fn quota(&mut self, process: &Process) -> QuotaStatistics {
+        self.settle();
         self.call(process, &QuotaStat, &[]).unwrap().0
     }
 
@@ -487,6 +537,10 @@ impl World {
         process: &Process,
         request: &SegAlloc,
     ) -> Result<(SegGranted, Held), Error> {
+        // The kernel clears such a page in one go, and also what it is divided into later.
+        if request.page_size != SMALL && request.page_size != LARGE {
+            self.most_work = u64::MAX;
+        }
         self.call(process, request, &[])
             .map(|(granted, cap)| (granted, cap.unwrap()))
     }
@@ -595,6 +649,7 @@ impl World {
 
     /// What all can see, as seen by a process that may look everything up.
     pub fn picture(&mut self, witness: &Process) -> Picture {
+        self.settle();
         let vases = self.list_vases(witness);
         let segments = self.list_segments(witness);
         let (statistics, _) = self.call(witness, &ServerStat, &[]).unwrap();

@@ -99,6 +99,16 @@ pub fn send(label: u64, body: &[u64]) {
 /// # Errors
 /// What the service answered; [`Error::BadReply`] if that makes no sense.
 pub fn request<R: Request>(request: &R, caps: &[u64], receive: u64) -> Result<R::Reply, Error> {
+    // What takes long is done in steps, one with each request.
+    loop {
+        match request_once(request, caps, receive) {
+            Err(Error::Again) => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn request_once<R: Request>(request: &R, caps: &[u64], receive: u64) -> Result<R::Reply, Error> {
     let mut words = [0; WORDS];
     let length = wire::encode(request, &mut words)?;
     call(

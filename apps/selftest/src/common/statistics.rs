@@ -21,6 +21,7 @@ pub fn difference(before: &Statistics, after: &Statistics) -> Option<String> {
             ("ASIDs in all", of.asids_total.into()),
             ("free ASIDs", of.asids_free.into()),
             ("page tables", of.tables.into()),
+            ("things to take apart", of.pending.into()),
             ("sessions", of.sessions.into()),
             ("VASes", of.vases.into()),
             ("segments", of.segments.into()),

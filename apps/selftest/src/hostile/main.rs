@@ -81,7 +81,7 @@ fn main() -> i32 {
 
 /// Runs everything, as three tests.
 fn judge() -> i32 {
-    let before = match client_lib::server_stat() {
+    let before = match client_lib::settle() {
         Ok(statistics) => statistics,
         Err(error) => {
             runtime::println!("hostile: {error}");
@@ -179,7 +179,7 @@ fn all_is_back(before: &Statistics) -> Outcome {
     for component in [ATTACKER, FIRST, SECOND] {
         ends_well(process::spawn(component, "sweep")?)?;
     }
-    match state::difference(before, &client_lib::server_stat()?) {
+    match state::difference(before, &client_lib::settle()?) {
         None => Ok(()),
         Some(difference) => Err(Failure::new(difference)),
     }

@@ -98,17 +98,17 @@ fn run(component: &str) -> Outcome {
 /// Fails unless this is refused with this error and nothing has changed.
 #[track_caller]
 fn refused<T: Debug>(error: Error, operation: impl FnOnce() -> Result<T, Error>) -> Outcome {
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     let found = match operation() {
         Ok(done) => return Err(Failure::new(format!("not refused: {done:?}"))),
         Err(found) => found,
     };
     check_equal("error", found, error)?;
-    check_equal("statistics", client_lib::server_stat()?, before)
+    check_equal("statistics", client_lib::settle()?, before)
 }
 
 fn the_policies_of_the_description_are_in_force() -> Outcome {
-    let told = client_lib::server_stat()?;
+    let told = client_lib::settle()?;
     for (told, chosen) in [
         (told.page_size, "largest-fit"),
         (told.placement, "slot-aligned"),

@@ -30,11 +30,11 @@ fn main() -> Outcome {
         return Err(Failure::new("three numbers are needed"));
     };
     let mut processes = Processes::begin()?;
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     for seed in first..end {
         let answers = play(&mut processes, seed, steps)
             .map_err(|difference| Failure::new(format!("seed {seed}: {difference}")))?;
-        check_equal("statistics", client_lib::server_stat()?, before.clone())?;
+        check_equal("statistics", client_lib::settle()?, before.clone())?;
         runtime::println!("seed {seed}: answers {answers:016x}");
     }
     Ok(())

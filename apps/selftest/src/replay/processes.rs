@@ -72,7 +72,13 @@ impl Client for Processes {
             handles: handles.iter().map(|&number| slot_of(number)).collect(),
             receive: slot_of(new),
         };
-        self.tell(process, &command).decode()
+        // As the client library does.
+        loop {
+            match self.tell(process, &command).decode() {
+                Err(Error::Again) => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn touch(

@@ -45,6 +45,7 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         private: Private<'_>,
         segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error> {
+        resources.begin_unbounded();
         let mut mirror = Mirror {
             tree: Tree::new(resources)?,
             access,
@@ -73,20 +74,17 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         resources: &mut Resources<K>,
         segment: &SegmentMapping<'_>,
     ) -> Result<(), Error> {
-        let result = self
-            .mirrors
-            .values_mut()
-            .try_for_each(|mirror| mirror.add_segment(resources, segment));
-        if result.is_err() {
-            self.remove_segment(resources, segment);
-        }
-        result
+        let mut mirrors = self.mirrors.values_mut();
+        mirrors.try_for_each(|mirror| mirror.add_segment(resources, segment))
     }
 
-    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping<'_>) {
-        for mirror in self.mirrors.values_mut() {
-            mirror.remove_segment(resources, segment);
-        }
+    fn remove_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        segment: &SegmentMapping<'_>,
+    ) -> Result<(), Error> {
+        let mut mirrors = self.mirrors.values_mut();
+        mirrors.try_for_each(|mirror| mirror.remove_segment(resources, segment))
     }
 
     fn add_local_segment(
@@ -106,9 +104,10 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         resources: &mut Resources<K>,
         attachment: Key,
         segment: &SegmentMapping<'_>,
-    ) {
-        if let Some(mirror) = self.mirrors.get_mut(&attachment) {
-            mirror.remove_segment(resources, segment);
+    ) -> Result<(), Error> {
+        match self.mirrors.get_mut(&attachment) {
+            Some(mirror) => mirror.remove_segment(resources, segment),
+            None => Ok(()),
         }
     }
 
@@ -163,8 +162,8 @@ impl Mirror {
         &mut self,
         resources: &mut Resources<K>,
         segment: &SegmentMapping<'_>,
-    ) {
+    ) -> Result<(), Error> {
         self.tree
-            .unmap_segment(resources, segment.piece, &segment.mapping);
+            .unmap_segment(resources, segment.piece, &segment.mapping)
     }
 }

@@ -11,9 +11,9 @@
 //! that has it attaches those. Read-only attachments have read-only entries.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::iter;
 
 use protocol::address_map::{PRIVATE_SLOT, SLOT_BYTES};
 use protocol::message::PrivateForm;
@@ -23,7 +23,7 @@ use super::tree::Tree;
 use super::{Mapping, PageTables, PageTablesPolicy, Private, SegmentMapping};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
-use crate::resources::Resources;
+use crate::resources::{Resources, units};
 use crate::slots::SlotRange;
 
 /// This answer.
@@ -32,6 +32,7 @@ pub fn policy<K: Kernel + 'static>() -> PageTablesPolicy<K> {
         make: |resources| {
             Ok(Box::new(Shared {
                 master: Tree::new(resources)?,
+                partly: BTreeSet::new(),
                 attached: BTreeMap::new(),
             }))
         },
@@ -42,6 +43,9 @@ pub fn policy<K: Kernel + 'static>() -> PageTablesPolicy<K> {
 
 struct Shared {
     master: Tree,
+    /// Root-table slots that the master root uses and of which some attachments have no entry:
+    /// of segments that come or go.
+    partly: BTreeSet<u64>,
     attached: BTreeMap<Key, Attached>,
 }
 
@@ -88,38 +92,53 @@ impl<K: Kernel> PageTables<K> for Shared {
             ref mapping,
             own_tables,
         } = *segment;
-        let entered = match own_tables {
-            Some(tables) => self.enter(resources, tables.pdpts(mapping), mapping.access),
-            None => {
-                let before: Vec<u64> = slots_in_use(&self.master, mapping).collect();
-                self.master
-                    .map_segment(resources, piece, mapping, mapping.access)?;
-                let new: Vec<(u64, Slot)> = self
-                    .master
-                    .pdpts(mapping)
-                    .filter(|(slot, _)| !before.contains(slot))
-                    .collect();
-                self.enter(resources, new.into_iter(), OF_MASTER)
-            }
-        };
-        if entered.is_err() {
-            self.remove_segment(resources, segment);
+        if let Some(tables) = own_tables {
+            let mut pdpts = tables.pdpts(mapping);
+            return pdpts
+                .try_for_each(|pdpt| enter(&mut self.attached, resources, pdpt, mapping.access));
         }
-        entered
+        let before: Vec<u64> = slots_in_use(&self.master, mapping).collect();
+        let mapped = self
+            .master
+            .map_segment(resources, piece, mapping, mapping.access);
+        let new = slots_in_use(&self.master, mapping).filter(|slot| !before.contains(slot));
+        self.partly.extend(new);
+        mapped?;
+        // Within slots in use, nothing is done for each attachment.
+        for pdpt in self.master.pdpts(mapping) {
+            if self.partly.contains(&pdpt.0) {
+                enter(&mut self.attached, resources, pdpt, OF_MASTER)?;
+                self.partly.remove(&pdpt.0);
+            }
+        }
+        Ok(())
     }
 
-    fn remove_segment(&mut self, resources: &mut Resources<K>, segment: &SegmentMapping<'_>) {
-        let mapping = &segment.mapping;
-        if segment.own_tables.is_none() {
-            self.master.unmap_segment(resources, segment.piece, mapping);
-        }
+    /// Entries of slots that will not be in use any longer go first. Those of whoever attaches
+    /// meanwhile are found by the next step.
+    fn remove_segment(
+        &mut self,
+        resources: &mut Resources<K>,
+        segment: &SegmentMapping<'_>,
+    ) -> Result<(), Error> {
+        let (piece, mapping) = (segment.piece, &segment.mapping);
+        let own = segment.own_tables.is_some();
         for slot in mapping.slots() {
-            if slots_in_use(&self.master, mapping).all(|used| used != slot) {
+            let alone = self.master.needs_pdpt_alone(piece, mapping, slot);
+            if alone {
+                self.partly.insert(slot);
+            }
+            if alone || own {
                 for attached in self.attached.values_mut() {
-                    attached.leave(resources, slot);
+                    attached.leave(resources, slot)?;
                 }
             }
         }
+        let unmapped = self.master.unmap_segment(resources, piece, mapping);
+        let in_use: Vec<u64> = slots_in_use(&self.master, mapping).collect();
+        self.partly
+            .retain(|slot| !mapping.slots().contains(slot) || in_use.contains(slot));
+        unmapped
     }
 
     fn add_local_segment(
@@ -139,11 +158,8 @@ impl<K: Kernel> PageTables<K> for Shared {
                 .tree
                 .map_segment(resources, segment.piece, mapping, access);
         };
-        let entered = attached.enter(resources, tables.pdpts(mapping), access);
-        if entered.is_err() {
-            self.remove_local_segment(resources, attachment, segment);
-        }
-        entered
+        let mut pdpts = tables.pdpts(mapping);
+        pdpts.try_for_each(|(slot, pdpt)| attached.enter(resources, slot, pdpt, access))
     }
 
     fn remove_local_segment(
@@ -151,19 +167,18 @@ impl<K: Kernel> PageTables<K> for Shared {
         resources: &mut Resources<K>,
         attachment: Key,
         segment: &SegmentMapping<'_>,
-    ) {
+    ) -> Result<(), Error> {
         let Some(attached) = self.attached.get_mut(&attachment) else {
-            return;
+            return Ok(());
         };
         let mapping = &segment.mapping;
         if segment.own_tables.is_some() {
-            for slot in mapping.slots() {
-                attached.leave(resources, slot);
-            }
+            let mut slots = mapping.slots();
+            slots.try_for_each(|slot| attached.leave(resources, slot))
         } else {
             attached
                 .tree
-                .unmap_segment(resources, segment.piece, mapping);
+                .unmap_segment(resources, segment.piece, mapping)
         }
     }
 
@@ -185,20 +200,17 @@ impl<K: Kernel> PageTables<K> for Shared {
 /// the pages say what may be written.
 const OF_MASTER: Access = Access::ReadWrite;
 
-impl Shared {
-    /// Enters PDPTs of slots that are new in all roots. Within slots in use nothing is to be
-    /// done for each attachment. What was entered when one is refused stays.
-    fn enter<K: Kernel>(
-        &mut self,
-        resources: &mut Resources<K>,
-        mut pdpts: impl Iterator<Item = (u64, Slot)>,
-        access: Access,
-    ) -> Result<(), Error> {
-        pdpts.try_for_each(|entry| {
-            let mut all = self.attached.values_mut();
-            all.try_for_each(|attached| attached.enter(resources, iter::once(entry), access))
-        })
-    }
+/// Enters a PDPT in all roots that do not have it.
+fn enter<K: Kernel>(
+    attached: &mut BTreeMap<Key, Attached>,
+    resources: &mut Resources<K>,
+    (slot, pdpt): (u64, Slot),
+    access: Access,
+) -> Result<(), Error> {
+    attached.values_mut().try_for_each(|attached| {
+        let access = access.min(attached.access);
+        attached.enter(resources, slot, pdpt, access)
+    })
 }
 
 /// Of the root-table slots that a mapping lies in, those that the tree has tables for.
@@ -225,60 +237,54 @@ impl Attached {
     ) -> Result<(), Error> {
         // The server has the form that this policy asks for.
         if let Private::Table(pdpt) = private {
-            self.enter_one(resources, PRIVATE_SLOT, pdpt, Access::ReadWrite)?;
+            self.enter(resources, PRIVATE_SLOT, pdpt, Access::ReadWrite)?;
         }
-        self.enter(resources, master.all_pdpts(), OF_MASTER)?;
+        let access = self.access;
+        for (slot, pdpt) in master.all_pdpts() {
+            self.enter(resources, slot, pdpt, OF_MASTER.min(access))?;
+        }
         for SegmentMapping {
             mapping,
             own_tables,
             ..
         } in segments
         {
-            if let Some(tables) = own_tables {
-                self.enter(resources, tables.pdpts(&mapping), mapping.access)?;
+            for (slot, pdpt) in own_tables.into_iter().flat_map(|own| own.pdpts(&mapping)) {
+                self.enter(resources, slot, pdpt, mapping.access.min(access))?;
             }
         }
         Ok(())
     }
 
-    /// Attaches those PDPTs whose slots are not in use: pieces of a segment may lie in one.
-    /// What was attached when one is refused stays.
+    /// Attaches a PDPT, if it is not attached.
     fn enter<K: Kernel>(
-        &mut self,
-        resources: &mut Resources<K>,
-        mut pdpts: impl Iterator<Item = (u64, Slot)>,
-        access: Access,
-    ) -> Result<(), Error> {
-        let access = access.min(self.access);
-        pdpts.try_for_each(|(slot, pdpt)| match self.entries.contains_key(&slot) {
-            true => Ok(()),
-            false => self.enter_one(resources, slot, pdpt, access),
-        })
-    }
-
-    fn enter_one<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
         slot: u64,
         pdpt: Slot,
         access: Access,
     ) -> Result<(), Error> {
-        let entry = resources.attach_pdpt(pdpt, self.tree.root(), slot * SLOT_BYTES, access)?;
-        self.entries.insert(slot, entry);
+        if let Entry::Vacant(entry) = self.entries.entry(slot) {
+            resources.step(units::MAP)?;
+            let (root, address) = (self.tree.root(), slot * SLOT_BYTES);
+            entry.insert(resources.attach_pdpt(pdpt, root, address, access)?);
+        }
         Ok(())
     }
 
-    fn leave<K: Kernel>(&mut self, resources: &mut Resources<K>, slot: u64) {
-        if let Some(entry) = self.entries.remove(&slot) {
-            resources.delete_slots(entry);
+    fn leave<K: Kernel>(&mut self, resources: &mut Resources<K>, slot: u64) -> Result<(), Error> {
+        if let Entry::Occupied(entry) = self.entries.entry(slot) {
+            resources.step(units::DELETE)?;
+            resources.delete_slots(entry.remove());
         }
+        Ok(())
     }
 
-    /// The root goes first, as in [`Tree::delete`].
+    /// The attached PDPTs are gone before the root is: see [`Tree::delete`].
     fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
-        self.tree.delete(resources);
         for entry in self.entries.into_values() {
-            resources.delete_slots(entry);
+            resources.discard_slots(entry);
         }
+        self.tree.delete(resources);
     }
 }

@@ -2,6 +2,7 @@
 
 //! A root table, the tables below it, and the frames mapped in it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
@@ -11,8 +12,7 @@ use protocol::{Access, Error, PageSize};
 
 use super::{Mapping, Piece};
 use crate::kernel::{Kernel, Slot, TableLevel};
-use crate::resources::{Resources, Root, Table};
-use crate::slots::SlotRange;
+use crate::resources::{Caps, Remains, Resources, Root, Table, units};
 
 /// A table and how many mappings need it.
 #[derive(Debug)]
@@ -23,17 +23,20 @@ struct Counted {
 
 /// A root table with tables of its own, made and deleted as its mappings need them.
 ///
-/// An operation that fails has changed nothing and holds no resources.
+/// Pieces are mapped and unmapped page by page, in order of address and back, each page with the
+/// tables that it is the first to need. So either can be left off anywhere and continued.
 #[derive(Debug)]
 pub struct Tree {
     root: Root,
-    /// By level and first address.
-    tables: BTreeMap<(TableLevel, u64), Counted>,
+    tables: Tables,
     /// Copies of the frame caps of segments, mapped here.
-    segments: BTreeMap<Piece, SlotRange>,
+    segments: BTreeMap<Piece, Caps>,
     /// Copies of other frame caps that stay mapped as long as the tree is there.
-    others: Vec<SlotRange>,
+    others: Vec<Caps>,
 }
+
+/// By level and first address.
+type Tables = BTreeMap<(TableLevel, u64), Counted>;
 
 impl Tree {
     /// Makes an empty one.
@@ -43,29 +46,10 @@ impl Tree {
     pub fn new<K: Kernel>(resources: &mut Resources<K>) -> Result<Self, Error> {
         Ok(Tree {
             root: resources.make_root()?,
-            tables: BTreeMap::new(),
+            tables: Tables::new(),
             segments: BTreeMap::new(),
             others: Vec::new(),
         })
-    }
-
-    /// Makes one that maps a piece of a segment.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new) and [`map_segment`](Self::map_segment).
-    pub fn mapping<K: Kernel>(
-        resources: &mut Resources<K>,
-        piece: Piece,
-        mapping: &Mapping,
-    ) -> Result<Self, Error> {
-        let mut tree = Tree::new(resources)?;
-        match tree.map_segment(resources, piece, mapping, mapping.access) {
-            Ok(()) => Ok(tree),
-            Err(error) => {
-                tree.delete(resources);
-                Err(error)
-            }
-        }
     }
 
     /// The cap of its root.
@@ -96,10 +80,22 @@ impl Tree {
             .map(|(&(_, address), counted)| (address / SLOT_BYTES, counted.table.slot()))
     }
 
-    /// Maps the frames of a piece of a segment, by copies of their caps.
+    /// Whether a piece of a segment is all that the PDPT of a root-table slot is there for.
+    pub fn needs_pdpt_alone(&self, piece: Piece, mapping: &Mapping, slot: u64) -> bool {
+        let mapped = self.segments.get(&piece).map_or(0, Caps::filled);
+        let last = mapping.base + u64::from(mapped) * mapping.page_size.bytes() - 1;
+        let table = self.tables.get(&(TableLevel::Pdpt, slot * SLOT_BYTES));
+        mapped > 0
+            && (mapping.base / SLOT_BYTES..=last / SLOT_BYTES).contains(&slot)
+            && table.is_some_and(|counted| counted.users == 1)
+    }
+
+    /// Maps the frames of a piece of a segment, by copies of their caps, as far as they are not
+    /// mapped yet.
     ///
     /// # Errors
-    /// No memory or slots, or the kernel refused.
+    /// [`Error::Again`] if some are still missing; no memory or slots, or the kernel refused.
+    /// What is mapped stays, to be unmapped by [`unmap_segment`](Self::unmap_segment).
     pub fn map_segment<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
@@ -107,123 +103,181 @@ impl Tree {
         mapping: &Mapping,
         access: Access,
     ) -> Result<(), Error> {
-        let copies = self.map_copies(resources, mapping, access)?;
-        self.segments.insert(piece, copies);
-        Ok(())
+        let copies = match self.segments.entry(piece) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let slots = resources.allocate_slots(mapping.pages)?;
+                entry.insert(Caps::empty(slots))
+            }
+        };
+        let root = self.root.slot();
+        map_copies(&mut self.tables, resources, root, mapping, access, copies)
     }
 
-    /// Unmaps a piece of a segment that was mapped, if it was.
+    /// Unmaps a piece of a segment, as far as it is mapped.
+    ///
+    /// # Errors
+    /// [`Error::Again`] if some of it is still mapped.
     pub fn unmap_segment<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
         piece: Piece,
         mapping: &Mapping,
-    ) {
-        if let Some(copies) = self.segments.remove(&piece) {
-            resources.delete_slots(copies);
-            self.leave_tables(resources, tables_of(mapping));
+    ) -> Result<(), Error> {
+        let Entry::Occupied(mut entry) = self.segments.entry(piece) else {
+            return Ok(());
+        };
+        let copies = entry.get_mut();
+        while let Some(copy) = copies.last() {
+            resources.step(units::DELETE)?;
+            resources.kernel_mut().delete(copy);
+            copies.empty_last();
+            let tables = mapping.tables_first_needed_by(copies.filled());
+            leave_tables(&mut self.tables, resources, tables);
         }
+        resources.release_caps(entry.remove());
+        Ok(())
     }
 
     /// Maps frames, by copies of their caps, for as long as the tree is there.
     ///
     /// # Errors
-    /// As [`map_segment`](Self::map_segment).
+    /// No memory or slots, or the kernel refused.
     pub fn map<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
         mapping: &Mapping,
     ) -> Result<(), Error> {
-        let copies = self.map_copies(resources, mapping, mapping.access)?;
+        let mut copies = Caps::empty(resources.allocate_slots(mapping.pages)?);
+        let (tables, root) = (&mut self.tables, self.root.slot());
+        let mapped = map_copies(
+            tables,
+            resources,
+            root,
+            mapping,
+            mapping.access,
+            &mut copies,
+        );
         self.others.push(copies);
-        Ok(())
+        mapped
     }
 
-    fn map_copies<K: Kernel>(
-        &mut self,
+    /// Takes it away from all who have it, at once. What it is made of is given back later, the
+    /// root last: so long its address-space identifier is no other root's.
+    pub fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
+        resources.kernel_mut().revoke(self.root.slot());
+        resources.discard(self);
+    }
+}
+
+impl<K: Kernel> Remains<K> for Tree {
+    fn take_apart(
+        mut self: Box<Self>,
         resources: &mut Resources<K>,
-        mapping: &Mapping,
-        access: Access,
-    ) -> Result<SlotRange, Error> {
-        for (done, (level, address)) in tables_of(mapping).enumerate() {
-            if let Err(error) = self.use_table(resources, level, address) {
-                self.leave_tables(resources, tables_of(mapping).take(done));
+    ) -> Option<Box<dyn Remains<K>>> {
+        let tree = &mut *self;
+        let pieces = core::mem::take(&mut tree.segments).into_values();
+        tree.others.extend(pieces);
+        while let Some(mut copies) = tree.others.pop() {
+            if resources.delete_some(&mut copies).is_err() {
+                tree.others.push(copies);
+                return Some(self);
+            }
+            resources.release_caps(copies);
+        }
+        while let Some(entry) = tree.tables.first_entry() {
+            if resources.step(units::DELETE).is_err() {
+                return Some(self);
+            }
+            resources.delete_table(entry.remove().table);
+        }
+        resources.delete_root(self.root);
+        None
+    }
+}
+
+/// Maps copies of the caps of frames into the slots that are empty.
+fn map_copies<K: Kernel>(
+    tables: &mut Tables,
+    resources: &mut Resources<K>,
+    root: Slot,
+    mapping: &Mapping,
+    access: Access,
+    copies: &mut Caps,
+) -> Result<(), Error> {
+    while let Some(copy) = copies.next() {
+        resources.step(units::MAP)?;
+        let page = copies.filled();
+        let (frame, address) = mapping.page(page);
+        let needed = || mapping.tables_first_needed_by(page);
+        for (done, key) in needed().enumerate() {
+            if let Err(error) = use_table(tables, resources, root, key) {
+                leave_tables(tables, resources, needed().take(done));
                 return Err(error);
             }
         }
-        let result = resources.map_frames(self.root.slot(), mapping.iter(), access);
-        if result.is_err() {
-            self.leave_tables(resources, tables_of(mapping));
+        if let Err(error) = resources.map_copy(frame, copy, root, address, access) {
+            leave_tables(tables, resources, needed());
+            return Err(error);
         }
-        result
+        copies.fill();
     }
+    Ok(())
+}
 
-    fn use_table<K: Kernel>(
-        &mut self,
-        resources: &mut Resources<K>,
-        level: TableLevel,
-        address: u64,
-    ) -> Result<(), Error> {
-        if let Some(counted) = self.tables.get_mut(&(level, address)) {
-            counted.users += 1;
-            return Ok(());
-        }
-        let table = resources.make_table(level)?;
-        let kernel = resources.kernel_mut();
-        if let Err(error) = kernel.map_table(table.slot(), level, self.root.slot(), address) {
-            resources.delete_table(table);
-            return Err(error.into());
-        }
-        let counted = Counted { table, users: 1 };
-        self.tables.insert((level, address), counted);
-        Ok(())
+fn use_table<K: Kernel>(
+    tables: &mut Tables,
+    resources: &mut Resources<K>,
+    root: Slot,
+    (level, address): (TableLevel, u64),
+) -> Result<(), Error> {
+    if let Some(counted) = tables.get_mut(&(level, address)) {
+        counted.users += 1;
+        return Ok(());
     }
+    let table = resources.make_table(level)?;
+    let kernel = resources.kernel_mut();
+    if let Err(error) = kernel.map_table(table.slot(), level, root, address) {
+        resources.delete_table(table);
+        return Err(error.into());
+    }
+    tables.insert((level, address), Counted { table, users: 1 });
+    Ok(())
+}
 
-    /// Tables that no mapping needs any longer are deleted. A table below one that goes is
-    /// needed by no other mapping either, so the order does not matter.
-    fn leave_tables<K: Kernel>(
-        &mut self,
-        resources: &mut Resources<K>,
-        tables: impl Iterator<Item = (TableLevel, u64)>,
-    ) {
-        for key in tables {
-            if let Entry::Occupied(mut entry) = self.tables.entry(key) {
-                entry.get_mut().users -= 1;
-                if entry.get().users == 0 {
-                    resources.delete_table(entry.remove().table);
-                }
+/// Tables that no mapping needs any longer are deleted. A table below one that goes is needed by
+/// no other mapping either, so the order does not matter.
+fn leave_tables<K: Kernel>(
+    tables: &mut Tables,
+    resources: &mut Resources<K>,
+    left: impl Iterator<Item = (TableLevel, u64)>,
+) {
+    for key in left {
+        if let Entry::Occupied(mut entry) = tables.entry(key) {
+            entry.get_mut().users -= 1;
+            if entry.get().users == 0 {
+                resources.delete_table(entry.remove().table);
             }
-        }
-    }
-
-    /// The root goes first: nothing can be reached through it from then on, and the kernel
-    /// need not look for the others' entries. All goes before its address-space identifier
-    /// can be given to another root.
-    pub fn delete<K: Kernel>(self, resources: &mut Resources<K>) {
-        resources.delete_root(self.root);
-        for copies in self.others.into_iter().chain(self.segments.into_values()) {
-            resources.delete_slots(copies);
-        }
-        for counted in self.tables.into_values() {
-            resources.delete_table(counted.table);
         }
     }
 }
 
-/// The tables that a mapping needs, the highest level first, by level and first address.
-fn tables_of(mapping: &Mapping) -> impl Iterator<Item = (TableLevel, u64)> + use<> {
-    let (base, last) = (mapping.base, mapping.last());
-    let levels: &'static [TableLevel] = match mapping.page_size {
-        PageSize::Small => &[
-            TableLevel::Pdpt,
-            TableLevel::PageDirectory,
-            TableLevel::PageTable,
-        ],
-        PageSize::Large => &[TableLevel::Pdpt, TableLevel::PageDirectory],
-        PageSize::Huge => &[TableLevel::Pdpt],
-    };
-    levels.iter().flat_map(move |&level| {
-        let bits = level.span_bits();
-        (base >> bits..=last >> bits).map(move |index| (level, index << bits))
-    })
+impl Mapping {
+    /// The tables, the highest first, that this page is the first of the mapping to need.
+    fn tables_first_needed_by(&self, page: u32) -> impl Iterator<Item = (TableLevel, u64)> + use<> {
+        let (_, address) = self.page(page);
+        let levels: &'static [TableLevel] = match self.page_size {
+            PageSize::Small => &[
+                TableLevel::Pdpt,
+                TableLevel::PageDirectory,
+                TableLevel::PageTable,
+            ],
+            PageSize::Large => &[TableLevel::Pdpt, TableLevel::PageDirectory],
+            PageSize::Huge => &[TableLevel::Pdpt],
+        };
+        levels.iter().filter_map(move |&level| {
+            let first = address >> level.span_bits() << level.span_bits();
+            (page == 0 || address == first).then_some((level, first))
+        })
+    }
 }

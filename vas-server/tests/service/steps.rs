@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What takes long is done in steps. That no request makes the kernel do more than so much is
+//! asserted of every request of every test (`World::send_once`).
+
+use protocol::Error;
+use protocol::message::{
+    Command, Lifetime, Request, SegAlloc, SegAttach, SegDetach, SegFree, SegGrow, ServerStat,
+    VasClone,
+};
+use vas_server::fake::{Held, INJECTED};
+
+use crate::support::*;
+
+/// More pages than are made, mapped or unmapped in two steps.
+const SIZE: u64 = 2800 * 4 * KIB;
+
+/// A process with a large segment in one VAS, another VAS, and somebody else.
+struct Scene {
+    world: World,
+    process: Process,
+    other: Process,
+    vas: Held,
+    /// Has nothing.
+    spare: Held,
+    segment: Held,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut world = World::with(60_000, &[27, 16]);
+        let process = world.process(1, &[]);
+        let other = world.process(2, &[]);
+        let vas = world.vas(&process, "data");
+        let spare = world.vas(&process, "spare");
+        let segment = world.segment(&process, "large", BASE, SIZE);
+        world.add(&process, vas, segment, READ_WRITE).unwrap();
+        world.attach(&process, vas, READ_WRITE).unwrap();
+        Scene {
+            world,
+            process,
+            other,
+            vas,
+            spare,
+            segment,
+        }
+    }
+
+    fn once<R: Request>(&mut self, request: &R, caps: &[Held]) -> Result<(), Error> {
+        let badge = self.world.fake().badge(self.process.cap).unwrap();
+        let badges: Vec<_> = caps
+            .iter()
+            .map(|&cap| self.world.fake().badge(cap))
+            .collect();
+        let answer = self.world.send_once(badge, request, &badges);
+        answer.map(|_| ())
+    }
+}
+
+type Step = fn(&mut Scene) -> Result<(), Error>;
+
+/// One step of each operation.
+const OPERATIONS: [(&str, Step); 6] = [
+    ("seg_alloc", |scene| {
+        scene.once(&alloc("new", BASE, SIZE, SMALL), &[])
+    }),
+    ("seg_alloc, slots of its own", |scene| {
+        let request = SegAlloc {
+            own_slots: true,
+            ..alloc("new", BASE, SIZE, SMALL)
+        };
+        scene.once(&request, &[])
+    }),
+    ("seg_attach", |scene| {
+        let access = READ_WRITE;
+        scene.once(&SegAttach { access }, &[scene.spare, scene.segment])
+    }),
+    ("seg_detach", |scene| {
+        scene.once(&SegDetach, &[scene.vas, scene.segment])
+    }),
+    ("seg_grow", |scene| {
+        scene.once(&SegGrow { size: 2 * SIZE }, &[scene.segment])
+    }),
+    ("vas_clone", |scene| {
+        let request = VasClone {
+            name: name("clone"),
+            mode: OPEN,
+            access: READ_WRITE,
+        };
+        scene.once(&request, &[scene.vas])
+    }),
+];
+
+/// Steps until it is done.
+fn steps(step: Step) -> u32 {
+    let mut scene = Scene::new();
+    let mut steps = 1;
+    while step(&mut scene) == Err(Error::Again) {
+        steps += 1;
+    }
+    steps
+}
+
+/// Operations that take many steps on this kernel.
+fn long() -> impl Iterator<Item = (&'static str, Step, u32)> {
+    let counted = OPERATIONS.map(|(name, step)| (name, step, steps(step)));
+    // Where tables are not shared, a VAS that nobody is attached to has none.
+    let long = |name: &str| crate::EXTENDED || !matches!(name, "seg_attach" | "vas_clone");
+    counted.into_iter().filter(move |&(name, _, steps)| {
+        assert_eq!(steps > 2, long(name), "{name} takes {steps} steps");
+        steps > 1
+    })
+}
+
+#[test]
+fn what_is_large_takes_many_requests_and_others_are_served_in_between() {
+    for (name, step, count) in long() {
+        let mut scene = Scene::new();
+        for _ in 1..count {
+            assert_eq!(step(&mut scene), Err(Error::Again), "{name}");
+            let other = scene.other.clone();
+            scene.world.call(&other, &ServerStat, &[]).unwrap();
+            scene.world.vas(&other, "small");
+            let (_, small) = scene.world.find_vas(&other, "small").unwrap();
+            scene.world.delete_vas(&other, small).unwrap();
+        }
+        assert_eq!(step(&mut scene), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_given_up_after_any_step_is_undone_and_a_detach_is_done() {
+    for (name, step, count) in long() {
+        for given_up_after in [1, count - 1] {
+            let mut scene = Scene::new();
+            if name == "seg_detach" {
+                let mut detached = Scene::new();
+                while step(&mut detached).is_err() {}
+                let expected = detached.world.picture(&detached.process);
+                for _ in 0..given_up_after {
+                    assert_eq!(step(&mut scene), Err(Error::Again));
+                }
+                scene.once(&ServerStat, &[]).unwrap();
+                assert_eq!(scene.world.picture(&scene.process), expected);
+                continue;
+            }
+            let before = scene.world.picture(&scene.process);
+            for _ in 0..given_up_after {
+                assert_eq!(step(&mut scene), Err(Error::Again), "{name}");
+            }
+            // Any other request gives it up.
+            scene.once(&ServerStat, &[]).unwrap();
+            assert_eq!(scene.world.picture(&scene.process), before, "{name}");
+            while step(&mut scene) == Err(Error::Again) {}
+        }
+    }
+}
+
+#[test]
+fn what_a_process_was_doing_when_it_ended_is_undone() {
+    for (name, step, count) in long() {
+        let mut idle = Scene::new();
+        idle.world.end(&idle.process);
+        let mut expected = idle.world.statistics();
+        if name == "seg_detach" {
+            // The pages are not in the VAS any longer.
+            let mut detached = Scene::new();
+            while step(&mut detached).is_err() {}
+            detached.world.end(&detached.process);
+            expected = detached.world.statistics();
+        }
+        let mut scene = Scene::new();
+        for _ in 0..count / 2 {
+            assert_eq!(step(&mut scene), Err(Error::Again), "{name}");
+        }
+        scene.world.end(&scene.process);
+        assert_eq!(scene.world.statistics(), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_in_a_later_step_has_changed_nothing() {
+    for (name, step, _) in long() {
+        let mut refused = 0;
+        for call in (300..).step_by(3001) {
+            let mut scene = Scene::new();
+            let before = scene.world.picture(&scene.process);
+            let calls = scene.world.fake().calls();
+            scene.world.fake().fail_at(Some(calls + call));
+            let answer = loop {
+                match step(&mut scene) {
+                    Err(Error::Again) => {}
+                    answer => break answer,
+                }
+            };
+            if answer == Ok(()) {
+                break;
+            }
+            let kernel = INJECTED.0;
+            assert_eq!(answer, Err(Error::Internal { kernel }), "{name}");
+            assert_eq!(scene.world.picture(&scene.process), before, "{name}");
+            refused += 1;
+        }
+        // What only takes away is not refused; frames are made many with one call.
+        let few = matches!(name, "seg_detach" | "seg_alloc");
+        assert!(few || refused > 0, "{name}: {refused}");
+    }
+}
+
+#[test]
+fn memory_that_is_not_given_back_yet_is_waited_for() {
+    let mut scene = Scene::new();
+    let (process, segment) = (scene.process.clone(), scene.segment);
+    scene.world.remove(&process, scene.vas, segment).unwrap();
+    let free = scene.world.statistics().memory_free;
+    let badge = scene.world.fake().badge(process.cap).unwrap();
+    let handle = scene.world.fake().badge(segment);
+    let freed = scene.world.send_once(badge, &SegFree, &[handle]);
+    freed.unwrap();
+    assert!(scene.world.server.statistics().pending > 0);
+    let all = alloc("all", BASE, free + SIZE, SMALL);
+    assert_eq!(scene.once(&all, &[]), Err(Error::Again));
+    scene.world.try_segment(&process, &all).unwrap();
+    // What there is not at all is not waited for.
+    let more = alloc("more", BASE, SIZE, SMALL);
+    assert_eq!(scene.once(&more, &[]), Err(Error::OutOfMemory));
+}
+
+#[test]
+fn a_segment_that_comes_to_a_vas_is_in_use_and_can_be_evicted() {
+    let (_, attach) = OPERATIONS[2];
+    let mut scene = Scene::new();
+    if attach(&mut scene) == Ok(()) {
+        return;
+    }
+    let (process, other) = (scene.process.clone(), scene.other.clone());
+    let (_, theirs) = scene.world.find_segment(&other, "large").unwrap();
+    let (_, vas) = scene.world.find_vas(&other, "spare").unwrap();
+    let answer = scene.world.add(&other, vas, theirs, READ_WRITE);
+    assert_eq!(answer, Err(Error::AlreadyAttached));
+    // Somebody else takes it out; who attaches it begins again.
+    scene.world.remove(&other, vas, theirs).unwrap();
+    let (spare, segment) = (scene.spare, scene.segment);
+    scene
+        .world
+        .add(&process, spare, segment, READ_WRITE)
+        .unwrap();
+    scene.world.remove(&process, spare, segment).unwrap();
+    assert_eq!(attach(&mut scene), Err(Error::Again));
+    let evict = Command::Evict;
+    scene
+        .world
+        .control_segment(&process, segment, evict)
+        .unwrap();
+    scene.world.free(&process, segment).unwrap();
+}
+
+#[test]
+fn a_segment_does_not_die_with_an_attachment_that_was_never_complete() {
+    let (_, attach) = OPERATIONS[2];
+    let mut scene = Scene::new();
+    let (process, segment) = (scene.process.clone(), scene.segment);
+    scene.world.remove(&process, scene.vas, segment).unwrap();
+    let command = lives(Lifetime::LastAttacher);
+    scene
+        .world
+        .control_segment(&process, segment, command)
+        .unwrap();
+    if attach(&mut scene) == Err(Error::Again) {
+        scene.world.stat_segment(&process, segment).unwrap();
+    }
+    while attach(&mut scene) == Err(Error::Again) {}
+    scene.world.remove(&process, scene.spare, segment).unwrap();
+    let stale = Err(Error::StaleHandle { position: 0 });
+    assert_eq!(scene.world.stat_segment(&process, segment), stale);
+}
+
+#[test]
+fn who_wants_a_segment_larger_that_grows_already_helps() {
+    let (_, grow) = OPERATIONS[4];
+    let mut scene = Scene::new();
+    for _ in 0..2 {
+        assert_eq!(grow(&mut scene), Err(Error::Again));
+    }
+    // Nothing else may come to where it grows.
+    let (process, other) = (scene.process.clone(), scene.other.clone());
+    let behind = scene.world.segment(&other, "behind", BASE + SIZE, 4 * KIB);
+    let (_, vas) = scene.world.find_vas(&other, "data").unwrap();
+    let answer = scene.world.add(&other, vas, behind, READ_WRITE);
+    assert!(matches!(answer, Err(Error::Overlap { .. })), "{answer:?}");
+    let (_, segment) = scene.world.find_segment(&other, "large").unwrap();
+    let more = 2 * SIZE + 4 * KIB;
+    assert_eq!(scene.world.grow(&other, segment, more), Ok(more));
+    assert_eq!(grow(&mut scene), Ok(()));
+    let size = scene.world.stat_segment(&process, segment).unwrap().size;
+    assert_eq!(size, more);
+}
+
+#[test]
+fn the_end_of_a_process_with_much_takes_many_requests_of_others() {
+    let mut world = World::start(40_000, &[27], "small", 3);
+    let process = world.bare_process(1);
+    let other = world.bare_process(2);
+    for number in 0..200 {
+        let vas = world.vas(&process, &number.to_string());
+        world.attach(&process, vas, READ_WRITE).unwrap();
+        let command = lives(Lifetime::Creator);
+        world.control_vas(&process, vas, command).unwrap();
+    }
+    let taken = world.vas(&other, "taken");
+    world.end(&process);
+    assert!(world.server.statistics().vases > 1);
+    // A name that is being given up is waited for.
+    world.vas(&other, "199");
+    assert_eq!(world.statistics().vases, 2);
+    world.delete_vas(&other, taken).unwrap();
+}
