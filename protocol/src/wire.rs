@@ -165,6 +165,7 @@ mod tests {
             asids_total: u32::MAX,
             asids_free: u32::MAX,
             tables: u32::MAX,
+            pending: u32::MAX,
             sessions: u32::MAX,
             vases: u32::MAX,
             segments: u32::MAX,
