@@ -16,11 +16,12 @@ use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES};
 use protocol::generate::Generator;
 use protocol::limits::COPY_BYTES;
 use protocol::message::{
-    Attached, Operation, Request, SegCtl, SegFind, VasCommand, VasCtl, VasFind,
+    Attached, Operation, Request, SegAlloc, SegAttach, SegCtl, SegFind, VasCommand, VasCreate,
+    VasCtl, VasFind,
 };
 use protocol::process::slot;
 use protocol::wire::{self, WORDS};
-use protocol::{Command, Error, Kind, Lifetime, Name, PageSize};
+use protocol::{Access, Command, Error, Kind, Lifetime, Mode, Name, PageSize};
 use sel4::{CapRights, MessageInfo, cap};
 
 use crate::honest;
@@ -98,6 +99,7 @@ pub fn run(seed: &str, count: &str) -> i32 {
     let outcome = (|| {
         let mut attack = Attack::new(seed.parse()?)?;
         attack.claim()?;
+        attack.collide()?;
         for number in 1..=count.parse()? {
             attack.message()?;
             if number % BEGIN_ANEW == 0 {
@@ -163,6 +165,29 @@ impl Attack {
             let slot = [RECEIVED + self.next as u64];
             self.ask(&SegFind { name }, &[])?;
             self.ask(&SegCtl { command }, &slot)?;
+        }
+        Ok(())
+    }
+
+    /// Puts two segments at the same place of one VAS, which needs more than chance too.
+    fn collide(&mut self) -> Outcome {
+        let mode = Mode(0o600);
+        let [vas, first, second] = [NAMES[0], NAMES[0], NAMES[1]].map(Name::new);
+        let into = RECEIVED + self.next as u64;
+        self.ask(&VasCreate { name: vas?, mode }, &[])?;
+        for name in [first?, second?] {
+            let segment = RECEIVED + self.next as u64;
+            let request = SegAlloc {
+                name,
+                base: GLOBAL.start.into(),
+                size: PAGE_BYTES,
+                page_size: Some(PageSize::Small),
+                own_slots: false,
+                mode,
+            };
+            self.ask(&request, &[])?;
+            let access = Access::ReadOnly;
+            self.ask(&SegAttach { access }, &[into, segment])?;
         }
         Ok(())
     }
