@@ -370,9 +370,23 @@ impl<K: Kernel> Resources<K> {
     /// # Errors
     /// [`Error::OutOfSlots`].
     pub fn allocate_slots(&mut self, count: u32) -> Result<SlotRange, Error> {
-        let Payer(payer) = self.payer;
-        let account = self.accounts.get_mut(payer).ok_or(Error::OutOfSlots)?;
-        account.allocate_slots(&mut self.kernel, count)
+        self.insist(|resources| {
+            let Payer(payer) = resources.payer;
+            let account = resources.accounts.get_mut(payer);
+            let account = account.ok_or(Error::OutOfSlots)?;
+            account.allocate_slots(&mut resources.kernel, count)
+        })
+    }
+
+    /// Goes on with what is done in steps if there are none: what was done in vain would be undone,
+    /// and be to do again.
+    fn insist<T>(&mut self, step: impl Fn(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        loop {
+            match step(self) {
+                Err(Error::Again) if self.steps.unbounded() => {}
+                result => return result,
+            }
+        }
     }
 
     /// Gives empty slots back to whose they are.
@@ -610,6 +624,10 @@ impl<K: Kernel> Resources<K> {
     /// Takes memory of the payer's: a block of `1 << most` bytes or, if there is none, the
     /// largest there is, but none below `1 << least` bytes.
     fn take_block(&mut self, most: u8, least: u8) -> Result<Block, Error> {
+        self.insist(|resources| resources.try_block(most, least))
+    }
+
+    fn try_block(&mut self, most: u8, least: u8) -> Result<Block, Error> {
         let Payer(payer) = self.payer;
         let account = self.accounts.get_mut(payer).ok_or(Error::OutOfMemory)?;
         let bits = account.largest_up_to(&mut self.kernel, most)?;

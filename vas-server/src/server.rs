@@ -53,7 +53,7 @@ use crate::resources::{Frames, Payer, Resources};
 use crate::slots::SlotRange;
 use growth::Growing;
 use object::Object;
-use steps::{Ending, Work};
+use steps::{Ending, Turn, Waiting, Work};
 
 /// ASID pools that the server makes: seL4 5.0.0 has 8 on x86_64, of which one is init's.
 pub const ASID_POOLS: u32 = 7;
@@ -141,6 +141,7 @@ struct Session {
     ended: Departed<EndedAttachment>,
     /// What it has begun and goes on with.
     work: Option<Work>,
+    waiting: Option<Waiting>,
 }
 
 struct Vas<K> {
@@ -228,6 +229,10 @@ pub struct Server<K: 'static> {
     /// What the session that asks has begun.
     work: Option<Work>,
     endings: VecDeque<Ending>,
+    /// How many endings are over.
+    ended: u64,
+    /// What init waits for.
+    waiting: Option<Waiting>,
 }
 
 impl<K: Kernel> Server<K> {
@@ -273,6 +278,8 @@ impl<K: Kernel> Server<K> {
             segment_names: BTreeMap::new(),
             work: None,
             endings: VecDeque::new(),
+            ended: 0,
+            waiting: None,
         })
     }
 
@@ -301,13 +308,22 @@ impl<K: Kernel> Server<K> {
         reply: &mut Words,
     ) -> Answer {
         let (ending, pending) = (!self.endings.is_empty(), self.resources.pending() > 0);
+        let session = self.session_of(badge).ok();
+        let turn = self.turn(session, label);
         self.resources.begin_request();
-        let answer = self.answer(badge, label, words, handles, reply);
+        let answer = match turn {
+            Turn::Wait => Err(Error::Again),
+            Turn::First | Turn::Last => self.answer(badge, label, words, handles, reply),
+        };
+        let answer = answer.map_err(|error| {
+            if turn == Turn::First && Self::may_pass(&error, ending, pending) {
+                self.wait(session, label);
+                return Error::Again;
+            }
+            error
+        });
         self.tidy_up();
-        match answer.map_err(|error| match Self::may_pass(&error, ending, pending) {
-            true => Error::Again,
-            false => error,
-        }) {
+        match answer {
             Ok((length, cap)) => Answer {
                 label: 0,
                 length,

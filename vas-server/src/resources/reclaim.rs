@@ -65,6 +65,8 @@ pub(super) struct Steps<K> {
     /// How much was left when nothing was done yet.
     whole: u32,
     remains: VecDeque<Box<dyn Remains<K>>>,
+    /// How many things were taken apart altogether.
+    reclaimed: u64,
 }
 
 impl<K> Steps<K> {
@@ -73,7 +75,13 @@ impl<K> Steps<K> {
             left: u32::MAX,
             whole: u32::MAX,
             remains: VecDeque::new(),
+            reclaimed: 0,
         }
+    }
+
+    /// Whether all may be done at once.
+    pub(super) const fn unbounded(&self) -> bool {
+        self.whole == u32::MAX
     }
 
     pub(super) const fn step(&mut self, units: u32) -> Result<(), Error> {
@@ -143,6 +151,11 @@ impl<K: Kernel> Resources<K> {
         self.steps.remains.len()
     }
 
+    /// How many things were taken apart since the start.
+    pub const fn reclaimed(&self) -> u64 {
+        self.steps.reclaimed
+    }
+
     /// A request is done: what follows is for what was deleted.
     pub fn allow_reclaiming(&mut self) {
         self.allow(RECLAIM_UNITS);
@@ -155,6 +168,7 @@ impl<K: Kernel> Resources<K> {
                 self.steps.remains.push_front(rest);
                 return;
             }
+            self.steps.reclaimed += 1;
         }
     }
 

@@ -52,6 +52,7 @@ impl<K: Kernel> Server<K> {
             private_slots,
             ended: Departed::new(),
             work: None,
+            waiting: None,
         };
         if let Err(session) = self.sessions.insert(session) {
             self.release_session(session);

@@ -81,7 +81,65 @@ pub(super) enum Ending {
     Session(Key),
 }
 
+/// A request that lacked something which was just being taken apart. It is tried once more when
+/// all is free that was deleted before: what its own attempts leave behind must not keep it
+/// waiting for ever.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    label: u64,
+    /// How many endings must be over.
+    endings: u64,
+    /// When they are: how many things must then be taken apart.
+    remains: Option<u64>,
+}
+
+/// Whether a request is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// For the first time.
+    First,
+    /// Not yet.
+    Wait,
+    /// Once more.
+    Last,
+}
+
 impl<K: Kernel> Server<K> {
+    /// Whose turn it is: that of a session, or of init.
+    pub(super) fn turn(&mut self, session: Option<Key>, label: u64) -> Turn {
+        let (ended, reclaimed) = (self.ended, self.resources.reclaimed());
+        let discarded = reclaimed + self.resources.pending() as u64;
+        let waiting = self.waiting_of(session);
+        let Some(mut waits) = waiting.take().filter(|waits| waits.label == label) else {
+            return Turn::First;
+        };
+        if waits.endings <= ended {
+            let remains = *waits.remains.get_or_insert(discarded);
+            if remains <= reclaimed {
+                return Turn::Last;
+            }
+        }
+        *waiting = Some(waits);
+        Turn::Wait
+    }
+
+    /// Lets a request wait.
+    pub(super) fn wait(&mut self, session: Option<Key>, label: u64) {
+        let endings = self.ended + self.endings.len() as u64;
+        *self.waiting_of(session) = Some(Waiting {
+            label,
+            endings,
+            remains: None,
+        });
+    }
+
+    fn waiting_of(&mut self, session: Option<Key>) -> &mut Option<Waiting> {
+        match session.and_then(|session| self.sessions.get_mut(session)) {
+            Some(session) => &mut session.waiting,
+            None => &mut self.waiting,
+        }
+    }
+
     /// Answers a request of a session, which may go on with what the session has begun.
     pub(super) fn in_steps<T>(
         &mut self,
@@ -132,6 +190,7 @@ impl<K: Kernel> Server<K> {
                 break;
             }
             self.endings.pop_front();
+            self.ended += 1;
         }
         self.resources.reclaim();
     }
