@@ -68,6 +68,7 @@ impl<K: Kernel> Server<K> {
             self.give_up(work);
             self.resources.refund(session.payer, Counted::Sessions);
             self.release_session(session);
+            self.session_leaves_locks(key);
             self.endings.push_back(Ending::Session(key));
         }
         Ok(((), None))

@@ -166,6 +166,9 @@ impl<K: Kernel> Server<K> {
     /// # Errors
     /// [`Error::Again`] if there is more to do. After any other, it is to leave.
     pub(super) fn enter(&mut self, place: Place, key: Key, access: Access) -> Result<(), Error> {
+        if let Place::Vas(vas) = place {
+            self.show_lock(vas, key)?;
+        }
         let segment = self.segments.get(key).ok_or(Error::NotAttached)?;
         let mut pieces = segment.mappings_in(key, access);
         let tables = tables_of(place, &self.attachments, &mut self.vases)?;
@@ -189,6 +192,9 @@ impl<K: Kernel> Server<K> {
         let list = self.segments_of(place).ok_or(Error::NotAttached)?;
         let position = position_in(list, key).map_err(|_| Error::NotAttached)?;
         let access = access_in(list, key).ok_or(Error::NotAttached)?;
+        if let Place::Vas(vas) = place {
+            self.hide_lock(vas, key)?;
+        }
         if let Some(segment) = self.segments.get(key) {
             let mut pieces = segment.mappings_left_in(key, access);
             let tables = tables_of(place, &self.attachments, &mut self.vases)?;
@@ -211,6 +217,9 @@ impl<K: Kernel> Server<K> {
         }
         if let Some(list) = self.segments_of(place) {
             list.remove(position);
+        }
+        if let Place::Vas(vas) = place {
+            self.lock_leaves(vas, key);
         }
         self.leave_segment(key);
         Ok(())
