@@ -189,10 +189,13 @@ impl Player {
                     *attachment = self.id_of(attachment.0 as Number);
                 }
                 let reply = request.ask(client, process, handles, new)?;
-                if let Reply::VasAttach(Attached { attachment }) = reply {
-                    self.attachments.insert(new, attachment);
+                if let Reply::VasAttach(attached) = reply {
+                    self.attachments.insert(new, attached.attachment);
                     let attachment = AttachmentId(new.into());
-                    return Ok(Reply::VasAttach(Attached { attachment }));
+                    return Ok(Reply::VasAttach(Attached {
+                        attachment,
+                        ..attached
+                    }));
                 }
                 Ok(reply.specified())
             }
