@@ -44,7 +44,7 @@ pub fn vas_set_consistent() -> Result<(), Error> {
 /// Leaves one space, of which it gives the locks back, and enters another, of which it takes them.
 #[inline(never)]
 pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Error> {
-    if before == space {
+    if before == space || !must_lock(before) && !must_lock(space) {
         return switch_only(before, space);
     }
     let left = before.attachment().filter(|_| must_lock(before));
@@ -70,7 +70,7 @@ pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Erro
 
 /// Whether there are locks to take when a thread enters a space, or to give back when it leaves it.
 #[inline]
-pub(crate) fn must_lock(space: Space) -> bool {
+fn must_lock(space: Space) -> bool {
     match ActiveSpace::lock_mode_of(space.word()) {
         LockMode::None => false,
         LockMode::Cooperative => locking(ActiveSpace::attachment_of(space.word())),

@@ -4,9 +4,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use protocol::Error;
 use protocol::message::Wait;
 use protocol::process::{Active, ActiveSpace, slot};
+use protocol::{Error, LockMode};
 use sel4::cap;
 
 use crate::lock;
@@ -92,10 +92,10 @@ pub fn vas_switch_try(space: Space) -> Result<Space, Error> {
 #[inline]
 fn switch_with(space: Space, wait: Wait) -> Result<Space, Error> {
     let before = Space::current();
-    if lock::must_lock(before) || lock::must_lock(space) {
-        lock::switch(before, space, wait)?;
-    } else {
+    if ActiveSpace::lock_mode_of(before.0 | space.0) == LockMode::None {
         switch(before, space)?;
+    } else {
+        lock::switch(before, space, wait)?;
     }
     Ok(before)
 }
