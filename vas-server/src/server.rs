@@ -205,6 +205,8 @@ struct Attachment {
     left: Departed<LeftSegment>,
     /// If it waits for locks.
     waiting: Option<Waiting>,
+    /// Whether its root was handed out with enforced locks, and not taken back.
+    admitted: bool,
 }
 
 /// The last that have gone, to explain faults.

@@ -146,6 +146,10 @@ impl<K: Kernel> Server<K> {
         if self.is_waiting(key) {
             return Err(Error::Locked);
         }
+        if self.next_lock(key).is_none() {
+            // It has them, or there are none.
+            return self.admit(key);
+        }
         self.give_back(key);
         if let Some(at) = self.next_lock(key) {
             let ticket = self.next_ticket;
@@ -287,6 +291,11 @@ impl<K: Kernel> Server<K> {
     /// # Errors
     /// [`Error::Again`] if there is more to do.
     pub(super) fn hide_lock(&mut self, vas_key: Key, key: Key) -> Result<(), Error> {
+        self.leave_lock(vas_key, key)?;
+        self.tidy_locks(vas_key)
+    }
+
+    fn leave_lock(&mut self, vas_key: Key, key: Key) -> Result<(), Error> {
         let segment = self.segments.get(key);
         let lock = segment.and_then(|segment| segment.lock.as_ref());
         let Some(frame) = lock.map(OwnPage::frame) else {
@@ -327,7 +336,7 @@ impl<K: Kernel> Server<K> {
                 return spared;
             }
         }
-        self.tidy_locks(vas_key)
+        Ok(())
     }
 
     /// A VAS has a segment no longer.
@@ -351,9 +360,9 @@ impl<K: Kernel> Server<K> {
     fn hide_all_locks(&mut self, vas_key: Key) -> Result<(), Error> {
         let vas = self.vases.get(vas_key);
         let segments = vas.map_or(Vec::new(), |vas| vas.segments.clone());
-        segments
-            .into_iter()
-            .try_for_each(|(segment, _)| self.hide_lock(vas_key, segment))
+        let mut segments = segments.into_iter();
+        segments.try_for_each(|(segment, _)| self.leave_lock(vas_key, segment))?;
+        self.tidy_locks(vas_key)
     }
 
     /// Tells clients which locks a VAS has, and has those take them anew who wait.
@@ -598,24 +607,27 @@ impl<K: Kernel> Server<K> {
         let stale = Error::StaleAttachment;
         let attachment = self.attachments.get(key).ok_or(stale.clone())?;
         let vas = self.vases.get(attachment.vas).ok_or(stale)?;
-        let mut cap = None;
-        if vas.locks.mode == LockMode::Enforced {
-            let slot = attachment.root.first();
+        let locked = Locked { inconsistent };
+        if vas.locks.mode != LockMode::Enforced {
+            return Ok((locked, None));
+        }
+        let slot = attachment.root.first();
+        if !attachment.admitted {
             let kernel = self.resources.kernel_mut();
             kernel.copy(attachment.original_root, slot, Access::ReadOnly)?;
-            cap = Some(slot);
         }
-        Ok((Locked { inconsistent }, cap))
+        if let Some(attachment) = self.attachments.get_mut(key) {
+            attachment.admitted = true;
+        }
+        Ok((locked, Some(slot)))
     }
 
     /// Takes the locks of an attachment back, and its root if that goes with them, and lets
     /// others in.
     fn give_back(&mut self, key: Key) {
-        let Some(attachment) = self.attachments.get(key) else {
-            return;
-        };
-        let vas = self.vases.get(attachment.vas);
-        if vas.is_some_and(|vas| vas.locks.mode == LockMode::Enforced) {
+        if let Some(attachment) = self.attachments.get_mut(key)
+            && core::mem::take(&mut attachment.admitted)
+        {
             // Before the locks, as long as nobody else is inside.
             let root = attachment.original_root;
             self.resources.kernel_mut().revoke(root);

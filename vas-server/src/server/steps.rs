@@ -166,9 +166,6 @@ impl<K: Kernel> Server<K> {
     /// # Errors
     /// [`Error::Again`] if there is more to do. After any other, it is to leave.
     pub(super) fn enter(&mut self, place: Place, key: Key, access: Access) -> Result<(), Error> {
-        if let Place::Vas(vas) = place {
-            self.show_lock(vas, key)?;
-        }
         let segment = self.segments.get(key).ok_or(Error::NotAttached)?;
         let mut pieces = segment.mappings_in(key, access);
         let tables = tables_of(place, &self.attachments, &mut self.vases)?;
@@ -176,7 +173,12 @@ impl<K: Kernel> Server<K> {
         pieces.try_for_each(|piece| match place {
             Place::Vas(_) => tables.add_segment(resources, &piece),
             Place::Attachment(key) => tables.add_local_segment(resources, key, &piece),
-        })
+        })?;
+        drop(pieces);
+        match place {
+            Place::Vas(vas) => self.show_lock(vas, key),
+            Place::Attachment(_) => Ok(()),
+        }
     }
 
     /// Takes a segment out of a place.

@@ -204,6 +204,7 @@ impl<K: Kernel> Server<K> {
             segments: Vec::new(),
             left: Departed::new(),
             waiting: None,
+            admitted: false,
         };
         if let Err(attachment) = self.attachments.insert(attachment) {
             vas.tables.detach(&mut self.resources, key);
