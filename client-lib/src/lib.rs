@@ -25,9 +25,10 @@
 //! ```
 
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod endpoint;
+mod lock;
 pub mod rpc;
 mod slots;
 mod switch;
@@ -41,11 +42,13 @@ use protocol::message::{
     VasStatistics,
 };
 pub use protocol::message::{Base, Command, Lifetime, VasCommand};
-pub use protocol::{Access, AttachmentId, Error, Mode, Name, PageSize, Rights};
+pub use protocol::{Access, AttachmentId, Error, LockMode, Mode, Name, PageSize, Rights};
 
 pub use endpoint::Endpoint;
+pub use lock::{vas_inconsistent, vas_set_consistent};
+use protocol::process::Active;
 use slots::Slot;
-pub use switch::{Space, vas_switch};
+pub use switch::{Space, vas_switch, vas_switch_try};
 
 /// A handle of a VAS (the paper's `vid`).
 #[derive(Debug)]
@@ -70,7 +73,7 @@ pub struct Segment {
 #[derive(Debug)]
 pub struct Attachment {
     root: Slot,
-    id: AttachmentId,
+    active: Active,
 }
 
 impl Vas {
@@ -115,12 +118,12 @@ impl Segment {
 impl Attachment {
     /// The space to switch to.
     pub fn space(&self) -> Space {
-        Space::attached(&self.root, self.id)
+        Space::attached(&self.root, self.active)
     }
 
     /// Names the attachment in fault reports and to the server.
     pub fn id(&self) -> AttachmentId {
-        self.id
+        self.active.id
     }
 }
 
@@ -176,10 +179,12 @@ pub fn vas_find(name: &str) -> Result<Vas, Error> {
 pub fn vas_attach(vas: &Vas, access: Access) -> Result<Attachment, Error> {
     let root = Slot::new()?;
     let attached = rpc::receive(&VasAttach { access }, &[&vas.slot], &root)?;
-    Ok(Attachment {
-        root,
+    let active = Active {
         id: attached.attachment,
-    })
+        access,
+        lock_mode: attached.lock_mode,
+    };
+    Ok(Attachment { root, active })
 }
 
 /// Detaches this process.
@@ -193,7 +198,7 @@ pub fn vas_detach(attachment: Attachment) -> Result<(), (Attachment, Error)> {
     }
     rpc::call(
         &VasDetach {
-            attachment: attachment.id,
+            attachment: attachment.id(),
         },
         &[],
     )
@@ -227,7 +232,22 @@ pub fn seg_alloc(
     page_size: Option<PageSize>,
     mode: Mode,
 ) -> Result<Segment, Error> {
-    seg_alloc_with(name, base, size, page_size, mode, false)
+    seg_alloc_with(name, base, size, page_size, mode, false, false)
+}
+
+/// Makes a segment as [`seg_alloc`] does, for VASes, that has a lock: who switches into a VAS that
+/// has it takes the lock (see [`vas_switch`]).
+///
+/// # Errors
+/// As [`seg_alloc`].
+pub fn seg_alloc_lockable(
+    name: &str,
+    base: u64,
+    size: u64,
+    page_size: Option<PageSize>,
+    mode: Mode,
+) -> Result<Segment, Error> {
+    seg_alloc_with(name, base, size, page_size, mode, false, true)
 }
 
 /// Makes a segment as [`seg_alloc`] does, which takes the root-table slots (512 GiB each) that
@@ -244,7 +264,7 @@ pub fn seg_alloc_own_slots(
     page_size: Option<PageSize>,
     mode: Mode,
 ) -> Result<Segment, Error> {
-    seg_alloc_with(name, base, size, page_size, mode, true)
+    seg_alloc_with(name, base, size, page_size, mode, true, false)
 }
 
 fn seg_alloc_with(
@@ -254,6 +274,7 @@ fn seg_alloc_with(
     page_size: Option<PageSize>,
     mode: Mode,
     own_slots: bool,
+    lockable: bool,
 ) -> Result<Segment, Error> {
     let slot = Slot::new()?;
     let name = Name::new(name)?;
@@ -264,6 +285,7 @@ fn seg_alloc_with(
             size,
             page_size,
             own_slots,
+            lockable,
             mode,
         },
         &[],
@@ -348,7 +370,7 @@ pub fn seg_attach_local(
     segment: &Segment,
     access: Access,
 ) -> Result<(), Error> {
-    let attachment = attachment.id;
+    let attachment = attachment.id();
     rpc::call(&SegAttachLocal { attachment, access }, &[&segment.slot])
 }
 
@@ -357,7 +379,7 @@ pub fn seg_attach_local(
 /// # Errors
 /// [`Error::StaleHandle`], [`Error::StaleAttachment`], [`Error::NotAttached`].
 pub fn seg_detach_local(attachment: &Attachment, segment: &Segment) -> Result<(), Error> {
-    let attachment = attachment.id;
+    let attachment = attachment.id();
     rpc::call(&SegDetachLocal { attachment }, &[&segment.slot])
 }
 
@@ -452,6 +474,7 @@ pub fn seg_clone(segment: &Segment, name: &str, mode: Mode) -> Result<Segment, E
         page_size,
         Mode(0),
         from.own_slots,
+        from.lockable,
     )?;
     let copied = (|| {
         if clone.base != from.base {

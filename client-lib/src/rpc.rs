@@ -27,7 +27,16 @@ pub(crate) fn receive<R: Request>(
     handles: &[&Slot],
     into: &Slot,
 ) -> Result<R::Reply, Error> {
-    sel4::set_receive_path(slot::CNODE, into.cptr(), u64::BITS.into());
+    receive_at(request, handles, into.cptr())
+}
+
+/// The same, if only the number of the slot is known.
+pub(crate) fn receive_at<R: Request>(
+    request: &R,
+    handles: &[&Slot],
+    into: u64,
+) -> Result<R::Reply, Error> {
+    sel4::set_receive_path(slot::CNODE, into, u64::BITS.into());
     call(request, handles)
 }
 

@@ -4,10 +4,12 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use protocol::process::{ActiveSpace, slot};
-use protocol::{AttachmentId, Error};
+use protocol::message::Wait;
+use protocol::process::{Active, ActiveSpace, slot};
+use protocol::{Error, LockMode};
 use sel4::cap;
 
+use crate::lock;
 use crate::slots::Slot;
 
 /// A space that a thread of this process can run in.
@@ -20,10 +22,10 @@ impl Space {
     /// The space that the process started in.
     pub const OWN: Space = Space(ActiveSpace::OWN.word());
 
-    pub(crate) fn attached(root: &Slot, attachment: AttachmentId) -> Self {
+    pub(crate) fn attached(root: &Slot, active: Active) -> Self {
         let space = ActiveSpace {
             root: root.cptr() as u16,
-            attachment: Some(attachment),
+            attachment: Some(active),
         };
         space.into()
     }
@@ -31,6 +33,21 @@ impl Space {
     /// The space that the calling thread runs in.
     pub fn current() -> Self {
         Space(sel4::user_data())
+    }
+
+    /// The attachment that it belongs to.
+    pub(crate) fn attachment(self) -> Option<Active> {
+        ActiveSpace::from_word(self.0).attachment
+    }
+
+    /// The word for it.
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The slot of its root cap.
+    pub(crate) fn root(self) -> u64 {
+        ActiveSpace::root_of(self.0)
     }
 }
 
@@ -50,27 +67,55 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 /// was left cannot be reached any longer. One kernel invocation: `Switch` of the root cap on
 /// the extended kernel, `TCB_SetSpace` of the own thread on the stock kernel.
 ///
+/// If there are lockable segments in the VAS that is left, their locks are given back; in the
+/// VAS that is entered, all locks are taken: to write what can be written through the attachment,
+/// else to read. Waits until they are free; see [`vas_switch_try`]. Only who waits, or has
+/// others waiting, asks the server, unless the locks of the VAS are
+/// [enforced](crate::LockMode::Enforced).
+///
 /// # Errors
-/// [`Error::StaleAttachment`] if the root cap is gone; the thread is where it was.
+/// [`Error::StaleAttachment`] if the root cap is gone. The thread is where it was, but if it has
+/// given locks back or has waited for some, it is in [`Space::OWN`].
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
+    switch_with(space, Wait::Forever)
+}
+
+/// As [`vas_switch`], but does not wait for locks.
+///
+/// # Errors
+/// Also [`Error::Locked`] if a lock is not free.
+pub fn vas_switch_try(space: Space) -> Result<Space, Error> {
+    switch_with(space, Wait::No)
+}
+
+#[inline]
+fn switch_with(space: Space, wait: Wait) -> Result<Space, Error> {
     let before = Space::current();
+    if ActiveSpace::lock_mode_of(before.0 | space.0) == LockMode::None {
+        switch(before, space)?;
+    } else {
+        lock::switch(before, space, wait)?;
+    }
+    Ok(before)
+}
+
+/// Switches, whatever locks there are.
+#[inline]
+pub(crate) fn switch(before: Space, space: Space) -> Result<(), Error> {
     // Either invocation looks the new root up first and changes nothing on an error. The word
     // is written before it so that a fault right after it is explained by the new space.
     sel4::set_user_data(space.0);
-    let root = cap::PML4::from_bits(ActiveSpace::root_of(space.0));
+    let root = cap::PML4::from_bits(space.root());
     let result = if WITHOUT_SWITCH.load(Relaxed) {
         set_space(root)
     } else {
         root.switch().or_else(|error| other_way(error, root))
     };
-    match result {
-        Ok(()) => Ok(before),
-        Err(_) => {
-            sel4::set_user_data(before.0);
-            Err(Error::StaleAttachment)
-        }
-    }
+    result.map_err(|_| {
+        sel4::set_user_data(before.0);
+        Error::StaleAttachment
+    })
 }
 
 #[cold]

@@ -86,7 +86,8 @@ pub enum Error {
     },
     /// The attachment is none of this session, or no longer.
     StaleAttachment,
-    /// The thread is inside this attachment.
+    /// The thread is inside this attachment, or the process holds locks of another, so that it
+    /// must not wait.
     Inside,
     /// Not enough free memory.
     OutOfMemory,
@@ -114,6 +115,8 @@ pub enum Error {
     Again,
     /// The process that made the object has ended, so it cannot die with it.
     CreatorEnded,
+    /// Others hold a lock of the VAS, or wait for it, and the request does not wait.
+    Locked,
     /// One of the [limits](crate::limits) is reached, or what the user's quota has of it, or
     /// what quotas of other users leave of it.
     LimitReached(Limit),
@@ -179,6 +182,7 @@ impl Error {
             Error::LimitReached(_) => 48,
             Error::Internal { .. } => 49,
             Error::CreatorEnded => 50,
+            Error::Locked => 51,
             Error::BaseNeeded => 60,
             Error::NoRoom { .. } => 61,
             Error::Moved { .. } => 62,
@@ -258,6 +262,7 @@ impl fmt::Display for Error {
                     "the process that made it has ended, so it cannot die with it"
                 )
             }
+            Error::Locked => write!(out, "locked by others"),
             Error::LimitReached(limit) => write!(out, "limit reached: {limit:?}"),
             Error::Internal { kernel } => write!(out, "the kernel refused (error {kernel})"),
         }

@@ -15,10 +15,11 @@ pub mod error;
 pub mod generate;
 pub mod handle;
 pub mod limits;
+pub mod lock;
 pub mod message;
 pub mod process;
 pub mod wire;
 
 pub use error::{Error, Limit};
 pub use handle::{Badge, Handle, Kind, Rights};
-pub use message::{Access, AttachmentId, Command, Lifetime, Mode, Name, PageSize};
+pub use message::{Access, AttachmentId, Command, Lifetime, LockMode, Mode, Name, PageSize};

@@ -86,6 +86,12 @@ operations! {
     VasRoot = 11 => Root;
     /// [`VasAttachments`]
     VasAttachments = 12 => AttachmentPage;
+    /// [`VasLock`]
+    VasLock = 13 => Locked;
+    /// [`VasUnlock`]
+    VasUnlock = 14 => ();
+    /// [`VasSetConsistent`]
+    VasSetConsistent = 15 => ();
     /// [`SegAlloc`]
     SegAlloc = 16 => SegGranted;
     /// [`SegFind`]
@@ -305,15 +311,15 @@ pub enum Lifetime {
     LastAttacher,
 }
 
-/// How those who switch into a VAS keep out of each other's way (paper section 3.1).
+/// How the locks of a VAS's segments are taken (paper section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LockMode {
-    /// They take the locks of its segments themselves.
-    Cooperative,
-    /// Nobody gets in without them.
-    Enforced,
-    /// There are none.
-    None,
+    /// Not at all.
+    None = 0,
+    /// By the processes themselves when they switch. Nothing stops one that does not.
+    Cooperative = 1,
+    /// By the server, which hands the root out with the locks and takes it back with them.
+    Enforced = 2,
 }
 
 /// A change of a VAS or of a segment.
@@ -349,6 +355,8 @@ pub enum VasCommand {
     /// Whether attachments should have tags in the TLB (paper section 4.4). A hint: where
     /// there are none it is only kept.
     TlbTag(bool),
+    /// How the locks of its segments are taken. Only while no process is attached.
+    LockMode(LockMode),
 }
 
 impl From<Command> for VasCommand {
@@ -401,6 +409,51 @@ pub struct Root {
     pub address: u64,
 }
 
+/// Takes the locks of all lockable segments of the attachment's VAS, in order of the segments'
+/// indexes: to write what can be written through the attachment, else to read. What the
+/// attachment held before it gives back first. In a VAS whose locks are enforced, the reply
+/// carries the root cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasLock {
+    /// The attachment.
+    pub attachment: AttachmentId,
+    /// What to do if one is not free.
+    pub wait: Wait,
+}
+
+/// What to do about a lock that is not free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Wait {
+    /// [`Error::Locked`] is the answer.
+    No,
+    /// The answer comes when all are held.
+    Forever,
+}
+
+/// All locks are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// Whether an attachment that wrote to a segment of the VAS has ended while it held the lock,
+    /// and nobody has [said](VasSetConsistent) since that the data are in order.
+    pub inconsistent: bool,
+}
+
+/// Gives back the locks that the attachment still holds, and lets those in who wait. In a VAS
+/// whose locks are enforced, the root cap becomes empty wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasUnlock {
+    /// The attachment.
+    pub attachment: AttachmentId,
+}
+
+/// Says that the data of those segments are in order that the attachment holds the lock of to
+/// write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VasSetConsistent {
+    /// The attachment.
+    pub attachment: AttachmentId,
+}
+
 /// Where a segment is to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Base {
@@ -437,6 +490,9 @@ pub struct SegAlloc {
     /// own, so that to attach it costs one entry a slot (paper section 4.1, cached
     /// translations).
     pub own_slots: bool,
+    /// Whether it has a lock, which is taken by switching into a VAS that has it. Only for
+    /// segments for VASes.
+    pub lockable: bool,
     /// Who may find it, and what the handle then allows.
     pub mode: Mode,
 }
@@ -624,11 +680,13 @@ pub struct SegGranted {
     pub page_size: PageSize,
 }
 
-/// The root cap comes beside it.
+/// The root cap comes beside it, but not if locks are enforced: then with [`VasLock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// Names the attachment within the session.
     pub attachment: AttachmentId,
+    /// How the locks of the VAS are taken, as long as anybody is attached.
+    pub lock_mode: LockMode,
 }
 
 /// One VAS of a listing.
@@ -730,7 +788,7 @@ pub struct VasStatistics {
     /// Whether its attachments should have tags in the TLB: what the server's policy makes of
     /// the hint of [`VasCommand::TlbTag`]. There are no tags yet.
     pub tlb_tag: bool,
-    /// Its lock mode. Kept and told; there are no locks yet.
+    /// How the locks of its segments are taken.
     pub lock_mode: LockMode,
     /// Named roots.
     pub roots: u32,
@@ -749,6 +807,8 @@ pub struct SegStatistics {
     pub page_size: PageSize,
     /// Whether it takes the root-table slots that it lies in for itself.
     pub own_slots: bool,
+    /// Whether it has a lock.
+    pub lockable: bool,
     /// VASes it is in, and single attachments.
     pub vases: u32,
     /// Page tables of its own, in bytes.

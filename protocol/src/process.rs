@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::message::{AttachmentId, Name, Quota};
+use crate::message::{Access, AttachmentId, LockMode, Name, Quota};
 
 /// Slots of a process's own CNode. The first three are those of seL4's root task.
 pub mod slot {
@@ -103,7 +103,18 @@ pub struct ActiveSpace {
     /// Slot of the root cap in the process's CNode.
     pub root: u16,
     /// The attachment it belongs to; `None` for the space that the process started in.
-    pub attachment: Option<AttachmentId>,
+    pub attachment: Option<Active>,
+}
+
+/// What a thread must know of an attachment to switch into it and out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Active {
+    /// Names it.
+    pub id: AttachmentId,
+    /// The most that any segment may be used for.
+    pub access: Access,
+    /// How the locks of the VAS are taken.
+    pub lock_mode: LockMode,
 }
 
 impl ActiveSpace {
@@ -113,11 +124,25 @@ impl ActiveSpace {
         attachment: None,
     };
 
+    const LOCK_MODE: u64 = 0b11 << CNODE_BITS;
+    const WRITES: u64 = 1 << (CNODE_BITS + 2);
+    const ROOT: u64 = (1 << CNODE_BITS) - 1;
+    const ATTACHMENT_SHIFT: u32 = u16::BITS;
+
     /// The word for it. That of [`ActiveSpace::OWN`] is 0, as in a fresh IPC buffer.
     pub const fn word(self) -> u64 {
         match self.attachment {
             None => 0,
-            Some(attachment) => attachment.0 << 16 | self.root as u64,
+            Some(active) => {
+                let writes = match active.access {
+                    Access::ReadOnly => 0,
+                    Access::ReadWrite => Self::WRITES,
+                };
+                active.id.0 << Self::ATTACHMENT_SHIFT
+                    | writes
+                    | (active.lock_mode as u64) << CNODE_BITS
+                    | self.root as u64 & Self::ROOT
+            }
         }
     }
 
@@ -125,21 +150,46 @@ impl ActiveSpace {
     pub const fn root_of(word: u64) -> u64 {
         match word {
             0 => slot::VSPACE,
-            word => word & u16::MAX as u64,
+            word => word & Self::ROOT,
         }
+    }
+
+    /// The lock mode that a word says.
+    #[inline]
+    pub const fn lock_mode_of(word: u64) -> LockMode {
+        match (word & Self::LOCK_MODE) >> CNODE_BITS {
+            0 => LockMode::None,
+            1 => LockMode::Cooperative,
+            _ => LockMode::Enforced,
+        }
+    }
+
+    /// The attachment that a word says; 0 if none.
+    #[inline]
+    pub const fn attachment_of(word: u64) -> AttachmentId {
+        AttachmentId(word >> Self::ATTACHMENT_SHIFT)
     }
 
     /// What a word says.
     pub const fn from_word(word: u64) -> Self {
-        match word >> 16 {
+        match word >> Self::ATTACHMENT_SHIFT {
             0 => ActiveSpace::OWN,
-            attachment => ActiveSpace {
-                root: word as u16,
-                attachment: Some(AttachmentId(attachment)),
+            id => ActiveSpace {
+                root: (word & Self::ROOT) as u16,
+                attachment: Some(Active {
+                    id: AttachmentId(id),
+                    access: match word & Self::WRITES {
+                        0 => Access::ReadOnly,
+                        _ => Access::ReadWrite,
+                    },
+                    lock_mode: Self::lock_mode_of(word),
+                }),
             },
         }
     }
 }
+
+const _: () = assert!(CNODE_BITS <= 12, "a word has room for 4096 slots");
 
 /// Names a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -276,12 +326,22 @@ mod tests {
 
     #[test]
     fn an_active_space_survives_its_word() {
-        let space = ActiveSpace {
-            root: 4095,
-            attachment: Some(AttachmentId((1 << 48) - 1)),
-        };
-        assert_eq!(ActiveSpace::from_word(space.word()), space);
-        assert_eq!(ActiveSpace::root_of(space.word()), space.root.into());
+        for access in [Access::ReadOnly, Access::ReadWrite] {
+            for lock_mode in [LockMode::None, LockMode::Cooperative, LockMode::Enforced] {
+                let id = AttachmentId((1 << 48) - 1);
+                let active = Active {
+                    id,
+                    access,
+                    lock_mode,
+                };
+                let space = ActiveSpace {
+                    root: 4095,
+                    attachment: Some(active),
+                };
+                assert_eq!(ActiveSpace::from_word(space.word()), space);
+                assert_eq!(ActiveSpace::root_of(space.word()), space.root.into());
+            }
+        }
         let own = ActiveSpace::OWN;
         assert_eq!(ActiveSpace::root_of(own.word()), own.root.into());
     }

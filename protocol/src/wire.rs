@@ -65,6 +65,7 @@ mod tests {
             size: 1 << 30,
             page_size: Some(PageSize::Large),
             own_slots: false,
+            lockable: true,
             mode: Mode(0o640),
         };
         let mut words = [0; WORDS];

@@ -12,8 +12,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::AtomicU64;
 
-use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, SERVER_WINDOW};
+use protocol::address_map::{
+    IMAGE_BASE, PAGE_BYTES, SERVER_LOCK_SETS, SERVER_LOCKS, SERVER_LOCKS_END, SERVER_WINDOW,
+};
+use protocol::limits;
+use protocol::lock::{Lock, LockSet};
 use protocol::{Access, Badge, PageSize};
 
 use crate::kernel::{ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BITS, TableLevel};
@@ -46,6 +51,11 @@ const FAN_OUT_LIMIT: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held(u32);
 
+impl Held {
+    /// A slot that is empty.
+    pub const NONE: Held = Held(CapId::MAX);
+}
+
 /// Why a load or store did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -70,6 +80,10 @@ enum What {
     },
     Endpoint {
         badge: Option<Badge>,
+    },
+    /// The right to answer a message.
+    Reply {
+        number: u32,
     },
     AsidControl,
     AsidPool {
@@ -107,7 +121,10 @@ impl What {
     /// The object in memory that this is a cap of.
     const fn object(&self) -> Option<u64> {
         match *self {
-            What::Untyped { .. } | What::Endpoint { .. } | What::AsidControl => None,
+            What::Untyped { .. }
+            | What::Endpoint { .. }
+            | What::Reply { .. }
+            | What::AsidControl => None,
             What::AsidPool { base, .. }
             | What::Pml4 { base, .. }
             | What::Table { base, .. }
@@ -170,6 +187,27 @@ pub struct Fake {
     work: u64,
     fail_at: Option<u32>,
     extended: bool,
+    locks: Vec<Lock>,
+    lock_sets: Vec<LockSet>,
+    locking: Vec<AtomicU64>,
+    /// Answers that were given later, by the order in which they were asked for.
+    replies: BTreeMap<u32, Reply>,
+    saved: u32,
+}
+
+/// An answer that was given later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 0, or the number of the error.
+    pub label: u64,
+    /// The body.
+    pub words: Vec<u64>,
+    /// The cap that came with it.
+    pub cap: Option<Held>,
+}
+
+fn many<T: Default>(count: usize) -> Vec<T> {
+    (0..count).map(|_| T::default()).collect()
 }
 
 impl Fake {
@@ -202,6 +240,11 @@ impl Fake {
             work: 0,
             fail_at: None,
             extended: false,
+            locks: many(limits::SEGMENTS),
+            lock_sets: many(limits::VASES),
+            locking: many(limits::ATTACHMENTS),
+            replies: BTreeMap::new(),
+            saved: 0,
         };
         let endpoint = What::Endpoint { badge: None };
         fake.add(endpoint, None, true, Some(Self::ENDPOINT));
@@ -247,6 +290,16 @@ impl Fake {
     /// Makes one call fail: the one after which [`calls`](Self::calls) is this number.
     pub const fn fail_at(&mut self, call: Option<u32>) {
         self.fail_at = call;
+    }
+
+    /// How many messages were kept to be answered later.
+    pub const fn saved(&self) -> u32 {
+        self.saved
+    }
+
+    /// The later answer to the message that was kept as this one, counted from 1, if it was given.
+    pub fn later_reply(&self, number: u32) -> Option<&Reply> {
+        self.replies.get(&number)
     }
 
     // What others do with their caps.
@@ -880,6 +933,23 @@ impl Fake {
         }
     }
 
+    /// What the server shares with clients is kept apart from the memory of the frames.
+    fn clear_locks(&mut self, page: u64) {
+        let page = page as usize;
+        if let Some(lock) = self.locks.get_mut(page) {
+            *lock = Lock::default();
+        } else if let Some(set) = self.lock_sets.get_mut(page - limits::SEGMENTS) {
+            *set = LockSet::default();
+        }
+    }
+
+    fn assert_mapped(&self, first: u64, index: u16) {
+        let vspace = self.vspace.unwrap_or(Held::NONE);
+        let address = first + u64::from(index) * PAGE_BYTES;
+        let place = self.translate(vspace, address);
+        assert!(place.is_ok(), "the server faults at {address:#x}");
+    }
+
     fn call(&mut self) -> Result<(), KernelError> {
         self.calls += 1;
         self.work += 1;
@@ -1156,6 +1226,10 @@ impl Kernel for Fake {
         if !address.is_multiple_of(size.bytes()) {
             return Err(error::ALIGNMENT);
         }
+        if root == Self::VSPACE && (SERVER_LOCKS..SERVER_LOCKS_END).contains(&address) {
+            // A new frame.
+            self.clear_locks((address - SERVER_LOCKS) / PAGE_BYTES);
+        }
         let depth = match size {
             PageSize::Huge => 1,
             PageSize::Large => 2,
@@ -1179,7 +1253,7 @@ impl Kernel for Fake {
     }
 
     fn copy_memory(&mut self, from: u64, to: u64, bytes: u64) {
-        let vspace = self.vspace.unwrap_or(Held(CapId::MAX));
+        let vspace = self.vspace.unwrap_or(Held::NONE);
         for offset in (0..bytes).step_by(PAGE_BYTES as usize) {
             let [(source, _), (target, access)] = [from, to].map(|address| {
                 let address = address + offset;
@@ -1198,6 +1272,45 @@ impl Kernel for Fake {
                 };
             }
         }
+    }
+
+    fn save_caller(&mut self, slot: Slot) -> Result<(), KernelError> {
+        self.call()?;
+        self.empty(slot)?;
+        self.saved += 1;
+        let number = self.saved;
+        self.add(What::Reply { number }, None, true, Some(slot));
+        Ok(())
+    }
+
+    fn reply(&mut self, slot: Slot, label: u64, words: &[u64], cap: Option<Slot>) {
+        let Ok(What::Reply { number }) = self.what_in(slot) else {
+            return;
+        };
+        self.delete(slot);
+        let cap = cap.map(|slot| match self.transfer(slot) {
+            Ok(cap) => cap,
+            Err(error) => panic!("the cap to send: {error:?}"),
+        });
+        let words = words.to_vec();
+        self.replies.insert(number, Reply { label, words, cap });
+    }
+
+    fn lock(&self, segment: u16) -> &Lock {
+        self.assert_mapped(SERVER_LOCKS, segment);
+        let lock = self.locks.get(usize::from(segment));
+        lock.unwrap_or_else(|| panic!("no such segment"))
+    }
+
+    fn lock_set(&self, vas: u16) -> &LockSet {
+        self.assert_mapped(SERVER_LOCK_SETS, vas);
+        let set = self.lock_sets.get(usize::from(vas));
+        set.unwrap_or_else(|| panic!("no such VAS"))
+    }
+
+    fn locking(&self, attachment: u16) -> &AtomicU64 {
+        let word = self.locking.get(usize::from(attachment));
+        word.unwrap_or_else(|| panic!("no such attachment"))
     }
 }
 

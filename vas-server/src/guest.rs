@@ -46,13 +46,18 @@ pub fn serve(answers: &Answers<Sel4>) -> ! {
         let badge = Badge::from_bits(badge);
         let answer = server.handle(badge, info.label(), &words[..length], &handles, &mut reply);
 
-        let registers = sel4::write_message(&reply[..answer.length]);
-        if let Some(Slot(slot)) = answer.cap {
-            sel4::set_extra_cap(0, slot.into());
-        }
-        let caps = u64::from(answer.cap.is_some());
-        let info = MessageInfo::new(answer.label, 0, caps, answer.length as u64);
-        message = sel4::reply_recv(endpoint, info, registers);
+        message = match answer {
+            Some(answer) => {
+                let registers = sel4::write_message(&reply[..answer.length]);
+                if let Some(Slot(slot)) = answer.cap {
+                    sel4::set_extra_cap(0, slot.into());
+                }
+                let caps = u64::from(answer.cap.is_some());
+                let info = MessageInfo::new(answer.label, 0, caps, answer.length as u64);
+                sel4::reply_recv(endpoint, info, registers)
+            }
+            None => sel4::recv(endpoint),
+        };
     }
 }
 

@@ -12,7 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use protocol::address_map::SERVER_WINDOW;
+use protocol::address_map::{SERVER_LOCKS, SERVER_LOCKS_END, SERVER_WINDOW};
 use protocol::limits::COPY_BYTES;
 use protocol::message::{Quota, QuotaStatistics};
 use protocol::{Access, Badge, Error, PageSize};
@@ -81,6 +81,22 @@ impl Frames {
     }
 }
 
+/// A page that the server sees in its own root.
+#[derive(Debug)]
+#[must_use]
+pub struct OwnPage {
+    frames: Frames,
+    /// The copy of its cap that is mapped there.
+    mapped: SlotRange,
+}
+
+impl OwnPage {
+    /// Its cap, of which copies can be mapped elsewhere.
+    pub const fn frame(&self) -> Slot {
+        self.frames.first()
+    }
+}
+
 /// A place in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -121,7 +137,7 @@ pub struct Resources<K> {
     pools: Vec<AsidPool>,
     endpoint: Slot,
     steps: Steps<K>,
-    /// The server's own root, and the tables of the window in it.
+    /// The server's own root, and the tables of the window and of locks in it.
     vspace: Slot,
     window: Vec<Table>,
     tables: u32,
@@ -274,12 +290,87 @@ impl<K: Kernel> Resources<K> {
     /// No memory, no slots, or the kernel refused.
     pub fn open_window(&mut self) -> Result<(), Error> {
         for level in [TableLevel::PageDirectory, TableLevel::PageTable] {
-            let table = self.make_table(level)?;
-            let (slot, address) = (table.slot(), SERVER_WINDOW.start);
-            self.window.push(table);
-            self.kernel.map_table(slot, level, self.vspace, address)?;
+            self.make_own_table(level, SERVER_WINDOW.start)?;
         }
         Ok(())
+    }
+
+    /// Makes the tables for pages that are shared with clients for their locks. They stay for good.
+    ///
+    /// # Errors
+    /// As [`open_window`](Self::open_window).
+    pub fn open_locks(&mut self) -> Result<(), Error> {
+        for level in [TableLevel::PageDirectory, TableLevel::PageTable] {
+            let span = 1 << level.span_bits();
+            for address in (SERVER_LOCKS..SERVER_LOCKS_END).step_by(span) {
+                self.make_own_table(level, address)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_own_table(&mut self, level: TableLevel, address: u64) -> Result<(), Error> {
+        let table = self.make_table(level)?;
+        let slot = table.slot();
+        self.window.push(table);
+        Ok(self.kernel.map_table(slot, level, self.vspace, address)?)
+    }
+
+    /// Makes a page of memory, all zeros, that the server sees at this address.
+    ///
+    /// # Errors
+    /// No memory, no slots, or the kernel refused.
+    pub fn make_own_page(&mut self, address: u64) -> Result<OwnPage, Error> {
+        let frames = self.make_page()?;
+        let page = [(frames.first(), address)];
+        match self.map_frames(self.vspace, &page, Access::ReadWrite) {
+            Ok(mapped) => Ok(OwnPage { frames, mapped }),
+            Err(error) => {
+                self.discard(frames);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a page of memory, all zeros.
+    ///
+    /// # Errors
+    /// No memory, no slots, or the kernel refused; [`Error::Again`] if there is no time for it.
+    pub fn make_page(&mut self) -> Result<Frames, Error> {
+        let mut frames = self.reserve_frames(PageSize::Small, 1)?;
+        match self.make_frames(&mut frames) {
+            Ok(()) => Ok(frames),
+            Err(error) => {
+                self.discard(frames);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes such a page out of the own root, and discards it.
+    pub fn discard_own_page(&mut self, page: OwnPage) {
+        // Another may come to its place before it is taken apart.
+        self.delete_slots(page.mapped);
+        self.discard(page.frames);
+    }
+
+    /// Keeps the right to answer the message that is handled.
+    ///
+    /// # Errors
+    /// No slot, or the kernel refused.
+    pub fn save_caller(&mut self) -> Result<SlotRange, Error> {
+        let slot = self.allocate_slots(1)?;
+        if let Err(error) = self.kernel.save_caller(slot.first()) {
+            self.release_slots(slot);
+            return Err(error.into());
+        }
+        Ok(slot)
+    }
+
+    /// Answers a message that was kept.
+    pub fn reply(&mut self, caller: SlotRange, label: u64, words: &[u64], cap: Option<Slot>) {
+        self.kernel.reply(caller.first(), label, words, cap);
+        self.delete_slots(caller);
     }
 
     /// Copies memory between frames, which are mapped at these addresses of the window
@@ -360,7 +451,7 @@ impl<K: Kernel> Resources<K> {
         self.asids_total() - used
     }
 
-    /// Page tables of all levels, roots included, but not those of the window.
+    /// Page tables of all levels, roots included, but not those in the server's own root.
     pub const fn tables(&self) -> u32 {
         self.tables - self.window.len() as u32
     }

@@ -22,6 +22,7 @@ mod fault;
 mod growth;
 mod handle;
 mod lifetime;
+mod lock;
 mod object;
 mod segment;
 mod session;
@@ -35,11 +36,11 @@ use core::fmt;
 use core::ops::{Range, RangeInclusive};
 
 use protocol::message::{
-    Departure, Explain, HandleStat, LockMode, Operation, Quota, QuotaStat, Request, Restrict,
-    SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind,
-    SegFree, SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics,
-    VasAttach, VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList,
-    VasRoot, VasSetRoot, VasStat,
+    Departure, Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc,
+    SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
+    SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
+    VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasLock,
+    VasRoot, VasSetConsistent, VasSetRoot, VasStat, VasUnlock,
 };
 use protocol::wire::{self, Words};
 use protocol::{Access, AttachmentId, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
@@ -49,11 +50,12 @@ use crate::kernel::{Kernel, Slot, TABLE_BITS};
 use crate::policy::Policies;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
-use crate::resources::{Frames, Payer, Resources};
+use crate::resources::{Frames, OwnPage, Payer, Resources};
 use crate::slots::SlotRange;
 use growth::Growing;
+use lock::{VasLocks, Waiting};
 use object::Object;
-use steps::{Ending, Turn, Waiting, Work};
+use steps::{Ending, Retry, Turn, Work};
 
 /// ASID pools that the server makes: seL4 5.0.0 has 8 on x86_64, of which one is init's.
 pub const ASID_POOLS: u32 = 7;
@@ -93,6 +95,8 @@ pub enum StartError {
     },
     /// The tables of the window through which memory is copied could not be made.
     Window(Error),
+    /// What is needed to share locks with clients could not be made.
+    Locks(Error),
     /// The policy enters tables in several roots, and the kernel cannot.
     TablesNotShared,
 }
@@ -105,6 +109,7 @@ impl fmt::Display for StartError {
                 write!(out, "no pool of address-space identifiers: {error}")
             }
             StartError::Window(error) => write!(out, "no window to copy memory through: {error}"),
+            StartError::Locks(error) => write!(out, "no room for locks: {error}"),
             StartError::Quota { user, error } => {
                 write!(out, "the quota of user {user} cannot be kept: {error}")
             }
@@ -141,7 +146,7 @@ struct Session {
     ended: Departed<EndedAttachment>,
     /// What it has begun and goes on with.
     work: Option<Work>,
-    waiting: Option<Waiting>,
+    retry: Option<Retry>,
 }
 
 struct Vas<K> {
@@ -152,12 +157,11 @@ struct Vas<K> {
     tables: Box<dyn PageTables<K>>,
     /// Kept for those who ask; there are no tags yet.
     tlb_tag: bool,
-    /// Kept for those who ask; there are no locks yet.
-    lock_mode: LockMode,
     /// Named addresses.
     roots: Vec<(Name, u64)>,
     /// Segments that were in it.
     left: Departed<LeftSegment>,
+    locks: VasLocks,
 }
 
 struct Segment {
@@ -168,6 +172,8 @@ struct Segment {
     own_slots: bool,
     /// Its tables, if it has them for itself.
     tables: Option<Tree>,
+    /// The page of its lock, if it is lockable.
+    lock: Option<OwnPage>,
     /// VASes and single attachments that it is in, or comes to.
     vases: u32,
     /// Whether it was in any completely since it was in none.
@@ -189,12 +195,19 @@ struct Attachment {
     payer: Payer,
     vas: Key,
     access: Access,
-    /// The root cap that clients get copies of: with it they can switch, but map nothing.
+    /// The root cap that clients get copies of: with it they can switch, but map nothing. Empty
+    /// while locks are enforced and not held.
     root: SlotRange,
+    /// The root cap that it is a copy of.
+    original_root: Slot,
     /// Segments of this attachment alone, by key, with the access that it has them with.
     segments: Vec<(Key, Access)>,
     /// Segments that it had.
     left: Departed<LeftSegment>,
+    /// If it waits for locks.
+    waiting: Option<Waiting>,
+    /// Whether its root was handed out with enforced locks, and not taken back.
+    admitted: bool,
 }
 
 /// The last that have gone, to explain faults.
@@ -232,7 +245,14 @@ pub struct Server<K: 'static> {
     /// How many endings are over.
     ended: u64,
     /// What init waits for.
-    waiting: Option<Waiting>,
+    retry: Option<Retry>,
+    /// A page of which nobody cares what is in it (see [`VasLocks`]).
+    spare_page: Frames,
+    /// How many attachments wait for locks.
+    waiting: u32,
+    next_ticket: u64,
+    /// Whether the request that is handled is answered later.
+    answers_later: bool,
 }
 
 impl<K: Kernel> Server<K> {
@@ -261,6 +281,8 @@ impl<K: Kernel> Server<K> {
             .make_asid_pools(configuration.asid_control, configuration.asid_pools)
             .map_err(StartError::AsidPools)?;
         resources.open_window().map_err(StartError::Window)?;
+        resources.open_locks().map_err(StartError::Locks)?;
+        let spare_page = resources.make_page().map_err(StartError::Locks)?;
         for quota in configuration.quotas {
             let user = quota.user;
             resources
@@ -279,7 +301,11 @@ impl<K: Kernel> Server<K> {
             work: None,
             endings: VecDeque::new(),
             ended: 0,
-            waiting: None,
+            retry: None,
+            spare_page,
+            waiting: 0,
+            next_ticket: 0,
+            answers_later: false,
         })
     }
 
@@ -293,7 +319,7 @@ impl<K: Kernel> Server<K> {
         self.resources.kernel_mut()
     }
 
-    /// Answers a message.
+    /// Answers a message; `None` if it is answered later, through the kernel.
     ///
     /// `badge` is that of the cap it was sent through, `words` its body, and `handles` has
     /// for every further cap of the message its badge if the kernel unwrapped it, that is,
@@ -306,7 +332,7 @@ impl<K: Kernel> Server<K> {
         words: &[u64],
         handles: &[Option<Badge>],
         reply: &mut Words,
-    ) -> Answer {
+    ) -> Option<Answer> {
         let (ending, pending) = (!self.endings.is_empty(), self.resources.pending() > 0);
         let session = self.session_of(badge).ok();
         let turn = self.turn(session, label);
@@ -317,13 +343,13 @@ impl<K: Kernel> Server<K> {
         };
         let answer = answer.map_err(|error| {
             if turn == Turn::First && Self::may_pass(&error, ending, pending) {
-                self.wait(session, label);
+                self.retry_later(session, label);
                 return Error::Again;
             }
             error
         });
         self.tidy_up();
-        match answer {
+        let answer = match answer {
             Ok((length, cap)) => Answer {
                 label: 0,
                 length,
@@ -334,7 +360,8 @@ impl<K: Kernel> Server<K> {
                 length: wire::encode(&error, reply).unwrap_or(0),
                 cap: None,
             },
-        }
+        };
+        (!core::mem::take(&mut self.answers_later)).then_some(answer)
     }
 
     fn answer(
@@ -415,6 +442,14 @@ impl<K: Kernel> Server<K> {
             }
             Operation::VasAttachments => message
                 .answer(|request: VasAttachments, handles| self.vas_attachments(&request, handles)),
+            Operation::VasLock => {
+                message.answer(|request: VasLock, _| self.vas_lock(session, request))
+            }
+            Operation::VasUnlock => {
+                message.answer(|request: VasUnlock, _| self.vas_unlock(session, request))
+            }
+            Operation::VasSetConsistent => message
+                .answer(|request: VasSetConsistent, _| self.vas_set_consistent(session, request)),
             Operation::SegAlloc => {
                 message.answer(|request: SegAlloc, _| self.seg_alloc(session, request))
             }

@@ -3,9 +3,10 @@
 //! How much heap clients can make the server take.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use protocol::address_map::{GLOBAL, GLOBAL_SLOTS, SLOT_BYTES};
+use protocol::lock::{Lock, LockSet};
 use protocol::message::{
     Base, Principal, Request, SegAlloc, SegAttach, SegGranted, SegGrow, SessionCreate, SessionEnd,
     SessionId, VasAttach, VasCreate, VasSetRoot,
@@ -44,7 +45,12 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Agrees to everything and remembers nothing, so that all heap is the server's.
-struct Agreeable;
+#[derive(Default)]
+struct Agreeable {
+    lock: Lock,
+    lock_set: LockSet,
+    locking: AtomicU64,
+}
 
 impl Kernel for Agreeable {
     fn shares_tables(&mut self) -> bool {
@@ -75,6 +81,19 @@ impl Kernel for Agreeable {
         Ok(())
     }
     fn copy_memory(&mut self, _: u64, _: u64, _: u64) {}
+    fn save_caller(&mut self, _: Slot) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn reply(&mut self, _: Slot, _: u64, _: &[u64], _: Option<Slot>) {}
+    fn lock(&self, _: u16) -> &Lock {
+        &self.lock
+    }
+    fn lock_set(&self, _: u16) -> &LockSet {
+        &self.lock_set
+    }
+    fn locking(&self, _: u16) -> &AtomicU64 {
+        &self.locking
+    }
 }
 
 /// As often as it takes.
@@ -103,6 +122,7 @@ fn send_once<R: Request>(
     let length = wire::encode(request, &mut words)?;
     let label = R::OPERATION as u64;
     let answer = server.handle(badge, label, &words[..length], handles, &mut reply);
+    let answer = answer.expect("answered at once");
     let body = &reply[..answer.length];
     if answer.label == 0 {
         wire::decode(body)
@@ -133,6 +153,8 @@ struct Lie {
     /// Bytes from one to the next.
     apart: u64,
     own_slots: bool,
+    /// Whether every 16th has a lock.
+    lockable: bool,
     pieces: u64,
     /// How many fit into one VAS.
     in_vas: usize,
@@ -167,6 +189,7 @@ fn fill(server: &mut Server<Agreeable>, lie: &Lie) -> Error {
             size: 1,
             page_size: Some(PageSize::Small),
             own_slots: lie.own_slots,
+            lockable: lie.lockable && number % 16 == 0,
             mode,
         };
         let _: SegGranted = send(server, session, &request, &[]).unwrap();
@@ -214,10 +237,10 @@ fn heap_taken(page_tables: &str, slots_bits: u8, lie: &Lie) -> (Error, u64) {
     };
     let before = TAKEN.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
-    let policies = Answers::new(&mut Agreeable)
+    let policies = Answers::new(&mut Agreeable::default())
         .choose(&[("page_tables", page_tables)])
         .unwrap();
-    let mut server = Server::start(Agreeable, policies, &configuration).unwrap();
+    let mut server = Server::start(Agreeable::default(), policies, &configuration).unwrap();
     let error = fill(&mut server, lie);
     assert_eq!(server.statistics().vases as usize, limits::VASES);
     assert_eq!(server.statistics().segments as usize, limits::SEGMENTS);
@@ -244,19 +267,25 @@ fn the_heap_that_clients_can_take_is_bounded_by_the_objects_and_the_slots() {
     let scattered = Lie {
         apart: SLOT_BYTES / 2 + (2 << 20),
         own_slots: false,
+        lockable: true,
         pieces: limits::PIECES_PER_SEGMENT as u64,
         in_vas: limits::SEGMENTS_PER_VAS,
     };
     let (error, slots_free) = heap_taken("mirrored", 16, &scattered);
     assert_eq!(error, Error::OutOfSlots);
-    // Fewer than one more attachment takes: copies of the frames, and tables.
-    let one_more = limits::SEGMENTS_PER_VAS * (limits::PIECES_PER_SEGMENT + 3);
-    assert!(slots_free < one_more as u64);
+    // Fewer than one more attachment takes: copies of the frames and of pages of locks, and tables,
+    // each with what divides memory for it.
+    let one_more = limits::SEGMENTS_PER_VAS * (limits::PIECES_PER_SEGMENT + 1 + 3 * 3);
+    assert!(
+        slots_free < one_more as u64,
+        "{slots_free} slots, and {one_more} are needed"
+    );
 
     // No VAS takes a slot for any of its segments.
     let in_own_slots = Lie {
         apart: SLOT_BYTES,
         own_slots: true,
+        lockable: false,
         pieces: 1,
         in_vas: GLOBAL_SLOTS.count(),
     };

@@ -22,6 +22,8 @@ mod kills;
 mod lifetimes;
 #[path = "service/limits.rs"]
 mod limits;
+#[path = "service/locks.rs"]
+mod locks;
 #[path = "service/memory.rs"]
 mod memory;
 #[path = "service/policies.rs"]

@@ -84,7 +84,7 @@ fn explain(
     };
     let question = Explain {
         session,
-        active: active.attachment,
+        active: active.attachment.map(|active| active.id),
         address,
         write,
     };

@@ -203,7 +203,11 @@ impl Objects {
     /// Copies the cap of the frame of init's image that holds `page` to an empty slot.
     pub fn copy_image_frame(&self, page: &[u8], to: u64) -> Result<(), Error> {
         let position = (page.as_ptr().addr() as u64 - self.image_base) / PAGE_BYTES;
-        let frame = self.image_first_frame + position;
+        self.copy_frame(self.image_first_frame + position, to)
+    }
+
+    /// Copies the cap of a frame to an empty slot, without the right to write.
+    pub fn copy_frame(&self, frame: u64, to: u64) -> Result<(), Error> {
         Self::CNODE.copy(to, DEPTH, Self::CNODE, frame, DEPTH, CapRights::READ)
     }
 

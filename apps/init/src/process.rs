@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 
 use image::{ArchivedProgram, ArchivedSegment, Image};
 use objects::{Block, SlotRange};
-use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
+use protocol::address_map::{
+    FILES, IPC_BUFFER, LOCKING, LOCKING_PAGES, PAGE_BYTES, STACK_TOP, START_INFO,
+};
 use protocol::message::{Access, PrivateExtent, SessionId};
 use protocol::process::{Ended, InitError, ProcessId};
 use sel4::{ObjectType, PrioProps, SLOT_BITS, UserContext, cap};
@@ -27,6 +29,8 @@ const RFLAGS: u64 = 0x202;
 pub enum Source<'a> {
     /// The frame of init's own image that holds it, shared read-only.
     Image(&'a [u8]),
+    /// A frame of the VAS server's, by slot, shared read-only.
+    Server(u64),
     /// A new frame that starts with these bytes; the rest is zero.
     New(&'a [u8]),
 }
@@ -40,12 +44,15 @@ pub struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Lays a component out: program, stack, IPC buffer, start page and files.
+    /// Lays a component out: program, stack, IPC buffer, start page, the pages that say who must
+    /// take locks, and files. `locking` is the slot of the first of those pages, which are the VAS
+    /// server's, or `None` for that itself.
     pub fn new(
         program: &ArchivedProgram,
         stack_bytes: u64,
         image: Image<'static>,
         start_page: &'a [u8],
+        locking: Option<u64>,
         files: &[&'a [u8]],
     ) -> Result<Self, InitError> {
         let mut layout = Layout {
@@ -60,6 +67,14 @@ impl<'a> Layout<'a> {
         layout.add_new(stack, stack_pages, Access::ReadWrite, &[])?;
         layout.add_new(IPC_BUFFER, 1, Access::ReadWrite, &[])?;
         layout.add_new(START_INFO, 1, Access::ReadOnly, start_page)?;
+        match locking {
+            None => layout.add_new(LOCKING, LOCKING_PAGES, Access::ReadWrite, &[])?,
+            Some(first) => {
+                layout.add_extent(LOCKING, LOCKING_PAGES, Access::ReadOnly)?;
+                let frames = first..first + LOCKING_PAGES;
+                layout.pages.extend(frames.map(Source::Server));
+            }
+        }
         let mut base = FILES;
         for file in files {
             let pages = (file.len() as u64).div_ceil(PAGE_BYTES);
@@ -276,8 +291,14 @@ impl Process {
             if run > 0 {
                 maker.make(ObjectType::SmallPage, 0, self.frame(page), run)?;
                 page += run;
-            } else if let Source::Image(content) = pages[page] {
-                objects.copy_image_frame(content, self.frame(page))?;
+            } else {
+                match pages[page] {
+                    Source::Image(content) => {
+                        objects.copy_image_frame(content, self.frame(page))?
+                    }
+                    Source::Server(frame) => objects.copy_frame(frame, self.frame(page))?,
+                    Source::New(_) => {}
+                }
                 page += 1;
             }
         }
@@ -321,7 +342,7 @@ impl Process {
     /// Takes everything away. The caller has told the VAS server before.
     pub fn dismantle(&mut self, objects: &mut Objects) {
         objects.release_blocks(self.blocks.drain(..));
-        // What did not come from the blocks is still there: caps of frames of the image.
+        // What did not come from the blocks is still there: caps of frames of others.
         if let Some(slots) = self.slots.take() {
             objects.release_slots(slots);
         }

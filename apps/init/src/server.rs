@@ -20,6 +20,9 @@ pub struct Server {
     pub cnode_bits: u8,
     /// The free slot of init's CNode in which session caps arrive.
     pub receive_slot: u64,
+    /// The slot of the first of the frames at
+    /// [`LOCKING`](protocol::address_map::LOCKING), which every process may read.
+    pub locking: u64,
 }
 
 impl Server {

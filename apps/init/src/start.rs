@@ -7,7 +7,7 @@ use core::fmt;
 
 use image::{ArchivedPolicy, ArchivedQuota, Image};
 use objects::Slot;
-use protocol::address_map::{PAGE_BYTES, SERVER_HEAP};
+use protocol::address_map::{LOCKING, PAGE_BYTES, SERVER_HEAP};
 use protocol::handle::Badge;
 use protocol::message::{Counts, Quota};
 use protocol::process::{Chosen, InitError, ServerStartInfo, slot};
@@ -84,6 +84,7 @@ pub fn start(
         cnode: process.cnode(),
         cnode_bits: image.system().server.slots_bits,
         receive_slot: control + 1,
+        locking: process.frame_at(LOCKING).unwrap_or(0),
     };
     Ok(System {
         image,
@@ -173,6 +174,7 @@ fn start_server(
         description.stack_bytes.to_native(),
         image,
         start_page,
+        None,
         &[],
     )
     .map_err(Error::Server)?;

@@ -242,6 +242,7 @@ impl System {
             component.stack_bytes.to_native(),
             image,
             start_page,
+            Some(self.server.locking),
             &contents,
         )?;
         process.build(&mut self.objects, &layout, CNODE_BITS)?;

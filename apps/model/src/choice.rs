@@ -363,6 +363,7 @@ impl Chooser<'_> {
             size: page * self.random.u64(1..=PAGES) - self.random.u64(..page),
             page_size,
             own_slots: self.seldom(8),
+            lockable: false,
             mode: self.mode(),
         };
         match self.random.u8(..32) {

@@ -155,8 +155,10 @@ impl Player {
         let missing = [Error::OutOfMemory, Error::OutOfSlots, Error::OutOfAsids];
         let right = match (&answer, &expected) {
             (Ok(answer), Ok(expected)) => answer == expected,
+            // What is missing may be found out before another reason to refuse.
+            (Err(error), _) if self.scarce && missing.contains(error) => true,
             (Err(error), Err(refusal)) => refusal.allows(error),
-            (Err(error), Ok(_)) => self.scarce && missing.contains(error),
+            (Err(_), Ok(_)) => false,
             (Ok(_), Err(_)) => false,
         };
         if !right {
@@ -189,10 +191,13 @@ impl Player {
                     *attachment = self.id_of(attachment.0 as Number);
                 }
                 let reply = request.ask(client, process, handles, new)?;
-                if let Reply::VasAttach(Attached { attachment }) = reply {
-                    self.attachments.insert(new, attachment);
+                if let Reply::VasAttach(attached) = reply {
+                    self.attachments.insert(new, attached.attachment);
                     let attachment = AttachmentId(new.into());
-                    return Ok(Reply::VasAttach(Attached { attachment }));
+                    return Ok(Reply::VasAttach(Attached {
+                        attachment,
+                        ..attached
+                    }));
                 }
                 Ok(reply.specified())
             }

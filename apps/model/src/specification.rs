@@ -15,7 +15,8 @@ use core::ops::Range;
 pub use memory::Page;
 use protocol::message::{Command, Described, Granted, HandleStat, Restrict, Restricted};
 use protocol::{
-    Access, AttachmentId, Error, Kind, Lifetime, Limit, Mode, Name, PageSize, Rights, limits,
+    Access, AttachmentId, Error, Kind, Lifetime, Limit, LockMode, Mode, Name, PageSize, Rights,
+    limits,
 };
 
 use crate::{Action, Call, Number, Reply, Request};
@@ -92,6 +93,7 @@ pub struct Vas {
     segments: Vec<(Number, Access)>,
     roots: BTreeMap<Name, u64>,
     tlb_tag: bool,
+    lock_mode: LockMode,
 }
 
 /// A segment.

@@ -16,6 +16,7 @@ mod errors;
 mod faults;
 mod fixture;
 mod harness;
+mod locks;
 mod malformed;
 mod memory;
 mod permissions;
@@ -46,6 +47,7 @@ const THEMES: &[&[Test]] = &[
     sharing::TESTS,
     errors::TESTS,
     switching::TESTS,
+    locks::TESTS,
     processes::TESTS,
     faults::TESTS,
     malformed::TESTS,

@@ -151,6 +151,7 @@ fn bodies(name: &str) -> Result<Vec<(Operation, Vec<u64>)>, Error> {
                 size: SIZE,
                 page_size: Some(PageSize::Small),
                 own_slots: false,
+                lockable: false,
                 mode: EVERYONE,
             })?,
         ),
@@ -393,7 +394,7 @@ fn random_messages(name: &str, seed: u64, count: usize, alone: bool) -> Outcome 
             }
             Some(Operation::SegAlloc) => raw::request(&SegFree, &[RECEIVED], undo)?,
             Some(Operation::VasAttach) => {
-                let Attached { attachment } = wire::decode(&reply.words)?;
+                let Attached { attachment, .. } = wire::decode(&reply.words)?;
                 raw::request(&VasDetach { attachment }, &[], undo)?;
             }
             Some(Operation::SegAttach) => raw::request(&SegDetach, &passed[..2], undo)?,

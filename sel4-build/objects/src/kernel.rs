@@ -6,6 +6,9 @@
 //! are used for is decided elsewhere. Names are those of libsel4 (seL4 manual, chapter
 //! "Capability Spaces" and the API reference).
 
+use core::sync::atomic::AtomicU64;
+
+use protocol::lock::{Lock, LockSet};
 use protocol::{Access, Badge, PageSize};
 
 /// A slot of the server's own CNode.
@@ -180,4 +183,27 @@ pub trait Kernel {
     /// Copies memory within the [`SERVER_WINDOW`](protocol::address_map::SERVER_WINDOW) of the
     /// own root; `bytes` is a multiple of 8, and both places are mapped. No invocation.
     fn copy_memory(&mut self, from: u64, to: u64, bytes: u64);
+
+    /// Keeps the right to answer the message that was received last, in an empty slot. Corresponds
+    /// to `seL4_CNode_SaveCaller`.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn save_caller(&mut self, slot: Slot) -> Result<(), KernelError>;
+
+    /// Answers whoever the right in this slot is about, and empties the slot; if it is empty,
+    /// because who asked is gone, nothing happens. Corresponds to `seL4_Send`.
+    fn reply(&mut self, slot: Slot, label: u64, words: &[u64], cap: Option<Slot>);
+
+    /// The lock of the segment of this index, whose page is mapped in the own root at its place
+    /// from [`SERVER_LOCKS`](protocol::address_map::SERVER_LOCKS) on. No invocation.
+    fn lock(&self, segment: u16) -> &Lock;
+
+    /// The lock set of the VAS of this index, whose page is mapped in the own root at its place
+    /// from [`SERVER_LOCK_SETS`](protocol::address_map::SERVER_LOCK_SETS) on. No invocation.
+    fn lock_set(&self, vas: u16) -> &LockSet;
+
+    /// The word of the attachment of this index at
+    /// [`LOCKING`](protocol::address_map::LOCKING). No invocation.
+    fn locking(&self, attachment: u16) -> &AtomicU64;
 }

@@ -2,10 +2,14 @@
 
 //! The kernel's own invocations.
 
-use protocol::address_map::SERVER_WINDOW;
+use core::sync::atomic::AtomicU64;
+
+use protocol::address_map::{LOCKING, PAGE_BYTES, SERVER_LOCK_SETS, SERVER_LOCKS, SERVER_WINDOW};
+use protocol::limits::{ATTACHMENTS, SEGMENTS, VASES};
+use protocol::lock::{Lock, LockSet};
 use protocol::process::slot;
 use protocol::{Access, Badge, PageSize};
-use sel4::{CapRights, ObjectType, VmAttributes, cap};
+use sel4::{CapRights, MessageInfo, ObjectType, VmAttributes, cap};
 
 use crate::kernel::{Kernel, KernelError, Object, Slot, TableLevel};
 
@@ -165,4 +169,52 @@ impl Kernel for Sel4 {
             core::ptr::copy(from as *const u64, to as *mut u64, bytes as usize / 8);
         }
     }
+
+    fn save_caller(&mut self, slot: Slot) -> Result<(), KernelError> {
+        result(CNODE.save_caller(slot.0.into(), DEPTH))
+    }
+
+    fn reply(&mut self, slot: Slot, label: u64, words: &[u64], cap: Option<Slot>) {
+        let registers = sel4::write_message(words);
+        if let Some(Slot(cap)) = cap {
+            sel4::set_extra_cap(0, cap.into());
+        }
+        let info = MessageInfo::new(label, 0, cap.is_some().into(), words.len() as u64);
+        sel4::send(cap::Endpoint::from_bits(slot.0.into()), info, registers);
+    }
+
+    fn lock(&self, segment: u16) -> &Lock {
+        shared(SERVER_LOCKS, segment, SEGMENTS, PAGE_BYTES)
+    }
+
+    fn lock_set(&self, vas: u16) -> &LockSet {
+        shared(SERVER_LOCK_SETS, vas, VASES, PAGE_BYTES)
+    }
+
+    fn locking(&self, attachment: u16) -> &AtomicU64 {
+        shared(
+            LOCKING,
+            attachment,
+            ATTACHMENTS,
+            size_of::<AtomicU64>() as u64,
+        )
+    }
+}
+
+/// Types of which all is atomic words.
+trait AtomicWords: Sized + 'static {}
+impl AtomicWords for Lock {}
+impl AtomicWords for LockSet {}
+impl AtomicWords for AtomicU64 {}
+
+/// The entry `index`, below `count`, of what lies from `first` on, `stride` bytes apart, in the
+/// VAS server's root.
+#[allow(unsafe_code)]
+fn shared<T: AtomicWords>(first: u64, index: u16, count: usize, stride: u64) -> &'static T {
+    assert!(usize::from(index) < count, "no such entry");
+    let address = first + u64::from(index) * stride;
+    // SAFETY: nothing else of the program lies there, every entry is as large and as aligned as
+    // its type asks for, and any content is valid for atomic words, which others may change.
+    // Where nothing is mapped, the access faults.
+    unsafe { &*(address as *const T) }
 }

@@ -443,7 +443,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use alloc::vec::Vec;
+    use core::sync::atomic::AtomicU64;
 
+    use protocol::lock::{Lock, LockSet};
     use protocol::{Access, Badge};
 
     use super::*;
@@ -482,6 +484,19 @@ mod tests {
             Ok(())
         }
         fn copy_memory(&mut self, _: u64, _: u64, _: u64) {}
+        fn save_caller(&mut self, _: Slot) -> Done {
+            Ok(())
+        }
+        fn reply(&mut self, _: Slot, _: u64, _: &[u64], _: Option<Slot>) {}
+        fn lock(&self, _: u16) -> &Lock {
+            unreachable!("allocators know no locks")
+        }
+        fn lock_set(&self, _: u16) -> &LockSet {
+            unreachable!("allocators know no locks")
+        }
+        fn locking(&self, _: u16) -> &AtomicU64 {
+            unreachable!("allocators know no locks")
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Which lock mode does a new VAS have?
-//!
-//! There are no locks yet: the mode is kept and told.
 
 mod fixed;
 

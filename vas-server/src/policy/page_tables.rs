@@ -12,7 +12,7 @@ pub mod tree;
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
 
-use protocol::address_map::SLOT_BYTES;
+use protocol::address_map::{LOCK_SLOT, SLOT_BYTES};
 use protocol::message::PrivateForm;
 use protocol::{Access, Error, PageSize};
 
@@ -82,6 +82,15 @@ pub struct SegmentMapping<'a> {
     pub mapping: Mapping,
     /// The tables that map it, if it has root-table slots, and tables, of its own.
     pub own_tables: Option<&'a Tree>,
+}
+
+/// The most that something in this root-table slot may be used for through an attachment with
+/// this access. Who only reads writes to locks all the same.
+pub const fn attachment_access(slot: u64, access: Access) -> Access {
+    match slot {
+        LOCK_SLOT => Access::ReadWrite,
+        _ => access,
+    }
 }
 
 /// The private memory of a process, in the form that the policy asks for.

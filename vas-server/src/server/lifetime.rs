@@ -43,6 +43,7 @@ impl<K: Kernel> Server<K> {
     /// Nobody can find the VAS or is attached to it.
     pub(super) fn release_vas(&mut self, vas: Vas<K>) {
         vas.tables.delete(&mut self.resources);
+        self.delete_locks(vas.locks);
         vas.object.delete(&mut self.resources);
         for (segment, _) in vas.segments {
             self.leave_segment(segment);
@@ -111,7 +112,7 @@ impl<K: Kernel> Server<K> {
 
     /// Takes the root away and forgets the attachment. Answers which VAS it was of.
     fn end_attachment(&mut self, key: Key, departure: Departure) -> Option<Key> {
-        let attachment = self.attachments.remove(key)?;
+        let mut attachment = self.attachments.remove(key)?;
         if let Some(vas) = self.vases.get_mut(attachment.vas) {
             vas.tables.detach(&mut self.resources, key);
             vas.attachments -= 1;
@@ -124,6 +125,7 @@ impl<K: Kernel> Server<K> {
                 });
             }
         }
+        self.attachment_leaves_locks(key, &mut attachment);
         self.resources.delete_slots(attachment.root);
         self.resources
             .refund(attachment.payer, Counted::Attachments);
@@ -158,7 +160,7 @@ impl<K: Kernel> Server<K> {
     }
 }
 
-fn keys_where<T>(arena: &Arena<T>, holds: impl Fn(&T) -> bool) -> Vec<Key> {
+pub(super) fn keys_where<T>(arena: &Arena<T>, holds: impl Fn(&T) -> bool) -> Vec<Key> {
     let found = arena.iter().filter(|(_, value)| holds(value));
     found.map(|(key, _)| key).collect()
 }

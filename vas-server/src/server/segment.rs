@@ -58,9 +58,24 @@ impl<K: Kernel> Server<K> {
         object.lifetime = self.policies.lifetime.answer.lifetime(new);
         let making = self.make_segment(key, making)?;
         let rights = Rights::all();
+        // The page of a lock goes with the index, which is not known before.
+        let lock = match making.request.lockable {
+            true => self.make_lock(key).map(Some),
+            false => Ok(None),
+        };
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(error) => {
+                self.work = Some(Work::Alloc(making));
+                return Err(error);
+            }
+        };
         let handle = match object.handle(&mut self.resources, rights, 0) {
             Ok(handle) => handle,
             Err(error) => {
+                if let Some(lock) = lock {
+                    self.resources.discard_own_page(lock);
+                }
                 self.give_up(Some(Work::Alloc(making)));
                 return Err(error);
             }
@@ -71,6 +86,7 @@ impl<K: Kernel> Server<K> {
             pieces: vec![making.piece],
             own_slots: making.request.own_slots,
             tables: making.tables,
+            lock,
             vases: 0,
             attached: false,
             growing: None,
@@ -99,11 +115,10 @@ impl<K: Kernel> Server<K> {
         let (base, page_size, pages) = self.place(&request)?;
         self.may_make(&request.name)?;
         let piece = self.reserve_piece(base, page_size, pages)?;
-        let tables = None;
         Ok(Box::new(Making {
             request,
             piece,
-            tables,
+            tables: None,
         }))
     }
 
@@ -168,6 +183,11 @@ impl<K: Kernel> Server<K> {
             Base::ForVases => (None, GLOBAL),
             Base::ForAttachments => (None, LOCAL),
         };
+        // A lock is taken by switching into a VAS, and not with a single attachment.
+        if request.lockable && range == LOCAL {
+            let base = base.unwrap_or(LOCAL.start);
+            return Err(Error::OutOfRange { base, size });
+        }
         let page_size = request.page_size.unwrap_or_else(|| {
             // A multiple of every page size stands for a base that is still to be chosen.
             let base = base.unwrap_or(range.start);
@@ -378,6 +398,7 @@ impl<K: Kernel> Server<K> {
             size: segment.size(),
             page_size: segment.page_size(),
             own_slots: segment.own_slots,
+            lockable: segment.lock.is_some(),
             vases: segment.vases,
             table_bytes: table_bytes(segment.tables.as_ref().map_or(0, Tree::tables)),
         };
@@ -485,6 +506,9 @@ impl<K: Kernel> Server<K> {
     pub(super) fn release_segment(&mut self, segment: Segment) {
         if let Some(tables) = segment.tables {
             tables.delete(&mut self.resources);
+        }
+        if let Some(lock) = segment.lock {
+            self.resources.discard_own_page(lock);
         }
         let growing = segment.growing.map(|growing| growing.piece);
         for piece in segment.pieces.into_iter().chain(growing) {

@@ -52,7 +52,7 @@ impl<K: Kernel> Server<K> {
             private_slots,
             ended: Departed::new(),
             work: None,
-            waiting: None,
+            retry: None,
         };
         if let Err(session) = self.sessions.insert(session) {
             self.release_session(session);
@@ -69,6 +69,7 @@ impl<K: Kernel> Server<K> {
             self.give_up(work);
             self.resources.refund(session.payer, Counted::Sessions);
             self.release_session(session);
+            self.session_leaves_locks(key);
             self.endings.push_back(Ending::Session(key));
         }
         Ok(((), None))

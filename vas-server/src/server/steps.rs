@@ -85,7 +85,7 @@ pub(super) enum Ending {
 /// all is free that was deleted before: what its own attempts leave behind must not keep it
 /// waiting for ever.
 #[derive(Clone, Copy)]
-pub(super) struct Waiting {
+pub(super) struct Retry {
     label: u64,
     /// How many endings must be over.
     endings: u64,
@@ -109,8 +109,8 @@ impl<K: Kernel> Server<K> {
     pub(super) fn turn(&mut self, session: Option<Key>, label: u64) -> Turn {
         let (ended, reclaimed) = (self.ended, self.resources.reclaimed());
         let discarded = reclaimed + self.resources.pending() as u64;
-        let waiting = self.waiting_of(session);
-        let Some(mut waits) = waiting.take().filter(|waits| waits.label == label) else {
+        let retry = self.retry_of(session);
+        let Some(mut waits) = retry.take().filter(|waits| waits.label == label) else {
             return Turn::First;
         };
         if waits.endings <= ended {
@@ -119,24 +119,24 @@ impl<K: Kernel> Server<K> {
                 return Turn::Last;
             }
         }
-        *waiting = Some(waits);
+        *retry = Some(waits);
         Turn::Wait
     }
 
     /// Lets a request wait.
-    pub(super) fn wait(&mut self, session: Option<Key>, label: u64) {
+    pub(super) fn retry_later(&mut self, session: Option<Key>, label: u64) {
         let endings = self.ended + self.endings.len() as u64;
-        *self.waiting_of(session) = Some(Waiting {
+        *self.retry_of(session) = Some(Retry {
             label,
             endings,
             remains: None,
         });
     }
 
-    fn waiting_of(&mut self, session: Option<Key>) -> &mut Option<Waiting> {
+    fn retry_of(&mut self, session: Option<Key>) -> &mut Option<Retry> {
         match session.and_then(|session| self.sessions.get_mut(session)) {
-            Some(session) => &mut session.waiting,
-            None => &mut self.waiting,
+            Some(session) => &mut session.retry,
+            None => &mut self.retry,
         }
     }
 
@@ -232,7 +232,12 @@ impl<K: Kernel> Server<K> {
         pieces.try_for_each(|piece| match place {
             Place::Vas(_) => tables.add_segment(resources, &piece),
             Place::Attachment(key) => tables.add_local_segment(resources, key, &piece),
-        })
+        })?;
+        drop(pieces);
+        match place {
+            Place::Vas(vas) => self.show_lock(vas, key),
+            Place::Attachment(_) => Ok(()),
+        }
     }
 
     /// Takes a segment out of a place.
@@ -248,6 +253,9 @@ impl<K: Kernel> Server<K> {
         let list = self.segments_of(place).ok_or(Error::NotAttached)?;
         let position = position_in(list, key).map_err(|_| Error::NotAttached)?;
         let access = access_in(list, key).ok_or(Error::NotAttached)?;
+        if let Place::Vas(vas) = place {
+            self.hide_lock(vas, key)?;
+        }
         if let Some(segment) = self.segments.get(key) {
             let mut pieces = segment.mappings_left_in(key, access);
             let tables = tables_of(place, &self.attachments, &mut self.vases)?;
@@ -270,6 +278,9 @@ impl<K: Kernel> Server<K> {
         }
         if let Some(list) = self.segments_of(place) {
             list.remove(position);
+        }
+        if let Place::Vas(vas) = place {
+            self.lock_leaves(vas, key);
         }
         self.leave_segment(key);
         Ok(())

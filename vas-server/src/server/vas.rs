@@ -10,8 +10,9 @@ use protocol::message::{
     VasAttach, VasAttachments, VasClone, VasCommand, VasCreate, VasCtl, VasDetach, VasEntry,
     VasFind, VasList, VasPage, VasRoot, VasSetRoot, VasStatistics,
 };
-use protocol::{Access, AttachmentId, Error, Kind, Limit, Mode, Name, Rights, limits};
+use protocol::{Access, AttachmentId, Error, Kind, Limit, LockMode, Mode, Name, Rights, limits};
 
+use super::lock::VasLocks;
 use super::steps::{Ending, Place, Work};
 use super::{
     Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id,
@@ -25,7 +26,7 @@ use crate::resources::Counted;
 impl<K: Kernel> Server<K> {
     pub(super) fn vas_create(&mut self, session: Key, request: VasCreate) -> Granted<GrantedReply> {
         let VasCreate { name, mode } = request;
-        let key = self.make_vas(session, (&name, mode), Vec::new(), Vec::new())?;
+        let key = self.make_vas(session, (&name, mode), Vec::new(), Vec::new(), None)?;
         self.publish_vas(key, name).inspect_err(|_| {
             self.endings.push_back(Ending::Vas(key));
         })
@@ -52,7 +53,9 @@ impl<K: Kernel> Server<K> {
                 let narrowed = |&(segment, most): &(Key, Access)| (segment, most.min(access));
                 let segments = vas.segments.iter().map(narrowed).collect();
                 let roots = vas.roots.clone();
-                let key = self.make_vas(session, (&name, request.mode), segments, roots)?;
+                let lock_mode = Some(vas.locks.mode);
+                let named = (&name, request.mode);
+                let key = self.make_vas(session, named, segments, roots, lock_mode)?;
                 (key, None)
             }
         };
@@ -84,6 +87,7 @@ impl<K: Kernel> Server<K> {
         (name, mode): (&Name, Mode),
         segments: Vec<(Key, Access)>,
         roots: Vec<(Name, u64)>,
+        lock_mode: Option<LockMode>,
     ) -> Result<Key, Error> {
         let principal = &self.session(session)?.principal;
         if self.vas_names.contains_key(name) {
@@ -111,9 +115,11 @@ impl<K: Kernel> Server<K> {
             attachments: 0,
             tables,
             tlb_tag: self.policies.tlb_tags.answer.tagged(None),
-            lock_mode: self.policies.locks.answer.lock_mode(new),
             roots,
             left: Departed::new(),
+            locks: VasLocks::new(
+                lock_mode.unwrap_or_else(|| self.policies.locks.answer.lock_mode(new)),
+            ),
         };
         if let Err(vas) = self.vases.insert(vas) {
             self.release_vas(vas);
@@ -166,30 +172,39 @@ impl<K: Kernel> Server<K> {
             .private_memory(self.policies.page_tables.answer.private);
         let stale = Error::StaleHandle { position: 0 };
         let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
-        let mut segments = vas
+        let segments = vas
             .segments
             .iter()
             .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
             .flatten();
-        let root = vas
-            .tables
-            .attach(&mut self.resources, key, access, private, &mut segments)?;
-        let root = match self.resources.copy_switch_only(root) {
+        let mut segments = segments.chain(vas.lock_pages(&self.segments));
+        let original_root =
+            vas.tables
+                .attach(&mut self.resources, key, access, private, &mut segments)?;
+        let lock_mode = vas.locks.mode;
+        let root = match lock_mode {
+            LockMode::Enforced => self.resources.allocate_slots(1),
+            _ => self.resources.copy_switch_only(original_root),
+        };
+        let root = match root {
             Ok(root) => root,
             Err(error) => {
                 vas.tables.detach(&mut self.resources, key);
                 return Err(error);
             }
         };
-        let cap = root.first();
+        let cap = (lock_mode != LockMode::Enforced).then_some(root.first());
         let attachment = Attachment {
             session,
             payer: self.resources.payer(),
             vas: vas_key,
             access,
             root,
+            original_root,
             segments: Vec::new(),
             left: Departed::new(),
+            waiting: None,
+            admitted: false,
         };
         if let Err(attachment) = self.attachments.insert(attachment) {
             vas.tables.detach(&mut self.resources, key);
@@ -198,8 +213,12 @@ impl<K: Kernel> Server<K> {
         }
         vas.attachments += 1;
         self.resources.charge(Counted::Attachments);
-        let attachment = attachment_id(key);
-        Ok((Attached { attachment }, Some(cap)))
+        self.tell_locking(key);
+        let attached = Attached {
+            attachment: attachment_id(key),
+            lock_mode,
+        };
+        Ok((attached, cap))
     }
 
     pub(super) fn vas_detach(&mut self, session: Key, request: VasDetach) -> Granted<()> {
@@ -261,7 +280,7 @@ impl<K: Kernel> Server<K> {
             table_bytes: table_bytes(vas.tables.tables()),
             page_tables: self.policies.page_tables.name.clone(),
             tlb_tag: vas.tlb_tag,
-            lock_mode: vas.lock_mode,
+            lock_mode: vas.locks.mode,
             roots: vas.roots.len() as u32,
         };
         Ok((statistics, None))
@@ -309,6 +328,7 @@ impl<K: Kernel> Server<K> {
                 let attachment = attachment.ok_or(Error::StaleAttachment)?;
                 self.release_attachment(attachment, Departure::Evicted)?;
             }
+            VasCommand::LockMode(mode) => self.set_lock_mode(key, mode)?,
             VasCommand::Object(Command::Evict) => self.evict_from_vas(key)?,
             VasCommand::Object(command) => vas.object.change(&mut self.resources, command)?,
         }

@@ -10,7 +10,7 @@ use protocol::address_map::{LOCAL, SLOT_BYTES};
 use protocol::limits::COPY_BYTES;
 use protocol::message::{
     Command, Explain, Lifetime, Operation, SegAttachLocal, SegDetachLocal, SegEntry, ServerStat,
-    Statistics, VasCommand, VasEntry,
+    Statistics, VasCommand, VasEntry, VasSetConsistent, Wait,
 };
 use protocol::{Error, Mode, Rights};
 use vas_server::fake::{Held, INJECTED};
@@ -185,6 +185,22 @@ type Step = fn(&mut Scene) -> Result<(), Error>;
 /// What a process does in one request or several.
 type Deed = (&'static str, &'static [Step]);
 
+fn make_locked(scene: &mut Scene) -> Result<(), Error> {
+    let request = alloc_lockable("locked", BASE + 3 * GIB, 4 * KIB);
+    scene.world.try_segment(&scene.process, &request).map(drop)
+}
+
+fn add_locked(scene: &mut Scene) -> Result<(), Error> {
+    let (_, segment) = scene.world.find_segment(&scene.process, "locked")?;
+    let (process, vas) = (&scene.process, scene.vas);
+    scene.world.add(process, vas, segment, READ_WRITE)
+}
+
+fn lock(scene: &mut Scene) -> Result<(), Error> {
+    let answer = scene.world.lock(&scene.process, scene.attached, Wait::No);
+    answer.expect("answered at once").map(drop)
+}
+
 /// The requests of each operation that differ in what the server does. Without an entry here
 /// a new operation does not compile.
 fn deeds(operation: Operation) -> &'static [Deed] {
@@ -281,6 +297,21 @@ fn deeds(operation: Operation) -> &'static [Deed] {
                 let world = &mut scene.world;
                 let answer = world.clone_vas(process, vas, "clone", OPEN, READ_WRITE);
                 answer.map(drop)
+            }],
+        )],
+        Operation::VasLock => &[("vas_lock", &[make_locked, add_locked, lock])],
+        Operation::VasUnlock => &[(
+            "vas_unlock",
+            &[make_locked, add_locked, lock, |scene| {
+                scene.world.unlock(&scene.process, scene.attached)
+            }],
+        )],
+        Operation::VasSetConsistent => &[(
+            "vas_set_consistent",
+            &[|scene| {
+                let attachment = scene.attached.id;
+                let request = VasSetConsistent { attachment };
+                scene.world.call(&scene.process, &request, &[]).map(drop)
             }],
         )],
         Operation::VasSetRoot => &[(

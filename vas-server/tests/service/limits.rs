@@ -157,6 +157,7 @@ fn more_private_extents_than_the_limit_do_not_fit_in_the_message() {
     let answer = world
         .server
         .handle(Badge::CONTROL, label, &words[..length + 2], &[], &mut reply);
-    let error: Error = wire::decode(&reply[..answer.length]).unwrap();
+    let length = answer.unwrap().length;
+    let error: Error = wire::decode(&reply[..length]).unwrap();
     assert_eq!(error, Error::Malformed);
 }

@@ -12,6 +12,7 @@ mod handles;
 mod kills;
 mod lifetimes;
 mod limits;
+mod locks;
 mod memory;
 mod policies;
 mod protocol_misuse;

@@ -21,7 +21,8 @@ fn send(
     let mut reply: Words = [0; WORDS];
     let answer = world
         .server
-        .handle(badge, label, words, handles, &mut reply);
+        .handle(badge, label, words, handles, &mut reply)
+        .expect("answered at once");
     world.fake().check();
     if answer.label == 0 {
         return Ok(());

@@ -82,10 +82,13 @@ fn the_real_kernel_gives_the_same_answers_as_the_fake_one() {
     assert!(output.status.success(), "{all}");
 }
 
-/// What the specification says nothing about (in which order attachments are listed, what is
-/// free), or what only init does.
+/// What the specification says nothing about (in which order attachments are listed, locks, what
+/// is free), or what only init does.
 const NOT_PLAYED: &[Operation] = &[
     Operation::VasAttachments,
+    Operation::VasLock,
+    Operation::VasUnlock,
+    Operation::VasSetConsistent,
     Operation::ServerStat,
     Operation::QuotaStat,
     Operation::SessionCreate,

@@ -37,14 +37,15 @@ fn a_fresh_server_tells_what_it_was_given() {
     let statistics = server.statistics();
     let memory = (2 << 20) + (1 << 16) + 3 * (1 << 12);
     assert_eq!(statistics.memory_total, memory);
-    // A page for each pool, and two for the tables of the window.
-    assert_eq!(statistics.memory_free, memory - 4 * 4096);
+    // A page for each pool, two for the tables of the window and five for those of locks, and the
+    // spare one.
+    assert_eq!(statistics.memory_free, memory - 10 * 4096);
     assert_eq!(statistics.slots_total, 1002);
     assert_eq!(statistics.asids_total, 1024);
     assert_eq!(statistics.asids_free, 1024);
     assert_eq!(statistics.tables, 0);
-    // One slot for each pool and table. The last divides 64 KiB four times.
-    assert_eq!(statistics.slots_free, 1002 - 4 - 2 * 4);
+    // One slot for each of them. Seven lie in the 64 KiB, which takes eight divisions.
+    assert_eq!(statistics.slots_free, 1002 - 10 - 2 * 8);
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn a_segment_tells_what_it_is_and_what_it_has() {
     let mut request = alloc("heap", BASE, 5 * MIB, LARGE);
     request.mode = Mode(0o640);
     request.own_slots = true;
+    request.lockable = true;
     let (_, segment) = world.try_segment(&process, &request).unwrap();
     let mut expected = SegStatistics {
         object: object("heap", 0o640),
@@ -84,6 +85,7 @@ fn a_segment_tells_what_it_is_and_what_it_has() {
         size: 6 * MIB,
         page_size: PageSize::Large,
         own_slots: true,
+        lockable: true,
         vases: 0,
         // A root, a PDPT and a page directory, where a segment has its own.
         table_bytes: 12 * KIB * u64::from(MASTER),

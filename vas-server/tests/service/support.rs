@@ -5,13 +5,13 @@
 use protocol::address_map::{GLOBAL, IMAGE_BASE, PAGE_BYTES, STACK_TOP};
 use protocol::limits::{RECLAIM_UNITS, STEP_UNITS};
 use protocol::message::{
-    AttachmentEntry, Base, Command, Described, Explain, Granted, HandleStat, Lifetime, Operation,
-    Principal, PrivateExtent, PrivateForm, Quota, QuotaStat, QuotaStatistics, Request, Restrict,
-    Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree, SegGranted,
-    SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate, SessionCreated,
-    SessionEnd, SessionId, Statistics, VasAttach, VasAttachments, VasClone, VasCommand, VasCreate,
-    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
-    VasStatistics,
+    AttachmentEntry, Base, Command, Described, Explain, Granted, HandleStat, Lifetime, Locked,
+    Operation, Principal, PrivateExtent, PrivateForm, Quota, QuotaStat, QuotaStatistics, Request,
+    Restrict, Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree,
+    SegGranted, SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
+    SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasAttachments, VasClone,
+    VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasLock,
+    VasRoot, VasSetRoot, VasStat, VasStatistics, VasUnlock, Wait,
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights, limits};
@@ -93,6 +93,7 @@ pub struct Process {
 #[derive(Clone, Copy, Debug)]
 pub struct Attached {
     pub id: AttachmentId,
+    /// Not to be used while locks are enforced and not held.
     pub root: Held,
 }
 
@@ -104,6 +105,9 @@ pub struct World {
     /// What one request makes the kernel do at most.
     most_work: u64,
 }
+
+/// What a request is answered, with the cap that came with it.
+pub type Answered<T> = Result<(T, Option<Held>), Error>;
 
 /// All that anybody can see.
 #[derive(Debug, PartialEq)]
@@ -160,9 +164,12 @@ impl World {
         asid_pools: u32,
         quotas: &[Quota],
     ) -> Result<Self, StartError> {
-        // What the window takes comes on top, and what divides the memory.
+        // What the server makes for itself comes on top: the tables of the window and of locks,
+        // the spare page, and what divides the memory.
+        let own = [12; 2 + 5 + 1];
         let divide = slots_to_divide(untyped_bits.iter().copied());
-        let mut fake = fake(slots + 2 + divide, &[untyped_bits, &[12, 12]].concat());
+        let slots = slots + own.len() as u32 + divide;
+        let mut fake = fake(slots, &[untyped_bits, &own].concat());
         let policies = Answers::new(&mut fake).choose(chosen).unwrap();
         Self::of(fake, policies, asid_pools, quotas)
     }
@@ -239,25 +246,42 @@ impl World {
         request: &R,
         caps: &[Option<Badge>],
     ) -> Result<(R::Reply, Option<Held>), Error> {
+        let answer = self.ask_patiently(badge, request, caps);
+        answer.expect("answered at once")
+    }
+
+    /// `None` if the answer comes later.
+    fn ask_patiently<R: Request>(
+        &mut self,
+        badge: Badge,
+        request: &R,
+        caps: &[Option<Badge>],
+    ) -> Option<Answered<R::Reply>> {
         let mut words = [0; WORDS];
         let length = wire::encode(request, &mut words).unwrap();
         let mut reply = [0; WORDS];
         let label = R::OPERATION as u64;
         let answer = self
             .server
-            .handle(badge, label, &words[..length], caps, &mut reply);
+            .handle(badge, label, &words[..length], caps, &mut reply)?;
         let body = &reply[..answer.length];
-        if answer.label != 0 {
+        let cap = answer.cap.map(|slot| self.fake().transfer(slot).unwrap());
+        Some(self.read::<R>(answer.label, body, cap))
+    }
+
+    fn read<R: Request>(
+        &mut self,
+        label: u64,
+        body: &[u64],
+        cap: Option<Held>,
+    ) -> Result<(R::Reply, Option<Held>), Error> {
+        if label != 0 {
             let error: Error = wire::decode(body).unwrap();
-            assert_eq!(error.number(), answer.label);
-            assert_eq!(answer.cap, None);
+            assert_eq!(error.number(), label);
+            assert_eq!(cap, None);
             return Err(error);
         }
-        let cap = answer.cap.map(|slot| {
-            let cap = self.fake().transfer(slot).unwrap();
-            self.handed_out.push(cap);
-            cap
-        });
+        self.handed_out.extend(cap);
         Ok((wire::decode(body).unwrap(), cap))
     }
 
@@ -271,6 +295,35 @@ impl World {
         for cap in self.handed_out.split_off(first) {
             self.fake().drop_cap(cap);
         }
+    }
+
+    /// A process asks for the locks of an attachment. `Err` with a number: it waits, and the
+    /// answer comes [later](Self::locked_later).
+    pub fn lock(
+        &mut self,
+        process: &Process,
+        attached: Attached,
+        wait: Wait,
+    ) -> Result<Answered<Locked>, u32> {
+        let badge = self.fake().badge(process.cap).unwrap();
+        let attachment = attached.id;
+        let request = VasLock { attachment, wait };
+        let answer = self.ask_patiently(badge, &request, &[]);
+        self.fake().check();
+        answer.ok_or(self.fake().saved())
+    }
+
+    /// The later answer, if it was given.
+    pub fn locked_later(&mut self, number: u32) -> Option<Answered<Locked>> {
+        let reply = self.fake().later_reply(number)?.clone();
+        Some(self.read::<VasLock>(reply.label, &reply.words, reply.cap))
+    }
+
+    /// A process gives back the locks of an attachment.
+    pub fn unlock(&mut self, process: &Process, attached: Attached) -> Result<(), Error> {
+        let attachment = attached.id;
+        self.call(process, &VasUnlock { attachment }, &[])
+            .map(|_| ())
     }
 
     /// A process sends a request with some caps.
@@ -413,7 +466,7 @@ impl World {
         self.call(process, &VasAttach { access }, &[vas])
             .map(|(reply, root)| Attached {
                 id: reply.attachment,
-                root: root.unwrap(),
+                root: root.unwrap_or(Held::NONE),
             })
     }
 
@@ -676,6 +729,15 @@ impl World {
     }
 }
 
+/// The request that makes a segment with a lock.
+pub fn alloc_lockable(text: &str, base: u64, size: u64) -> SegAlloc {
+    let lockable = true;
+    SegAlloc {
+        lockable,
+        ..alloc(text, base, size, SMALL)
+    }
+}
+
 /// The command that sets a lifetime.
 pub const fn lives(lifetime: Lifetime) -> Command {
     Command::Lifetime(lifetime)
@@ -694,6 +756,7 @@ pub fn alloc(
         size,
         page_size,
         own_slots: false,
+        lockable: false,
         mode: OPEN,
     }
 }

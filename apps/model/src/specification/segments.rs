@@ -265,6 +265,7 @@ impl Specification {
             size: segment.size,
             page_size: segment.page_size,
             own_slots: segment.own_slots,
+            lockable: false,
             vases: self.places_of(number),
             table_bytes: 0,
         })

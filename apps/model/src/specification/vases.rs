@@ -35,6 +35,8 @@ impl Specification {
             segments: [].into(),
             roots: BTreeMap::new(),
             tlb_tag: false,
+            // The policy of the systems here.
+            lock_mode: LockMode::Cooperative,
         };
         self.vases.insert(asker.new, vas);
         self.grant(asker, Kind::Vas, asker.new, ALL);
@@ -51,6 +53,7 @@ impl Specification {
         let Vas {
             mut segments,
             roots,
+            lock_mode,
             ..
         } = self.vases[&number].clone();
         for (_, access) in &mut segments {
@@ -64,6 +67,7 @@ impl Specification {
         self.vases.entry(asker.new).and_modify(|vas| {
             vas.segments = segments;
             vas.roots = roots;
+            vas.lock_mode = lock_mode;
         });
         Ok(granted)
     }
@@ -101,7 +105,10 @@ impl Specification {
         self.attachments.insert(asker.new, attachment);
         self.past.push((process, asker.new));
         let attachment = AttachmentId(asker.new.into());
-        Ok(Attached { attachment })
+        Ok(Attached {
+            attachment,
+            lock_mode: self.vases[&vas].lock_mode,
+        })
     }
 
     /// The attachment of this number, if the asker made it and it lasts.
@@ -173,8 +180,7 @@ impl Specification {
             attachments: self.attached_to(number),
             table_bytes: 0,
             page_tables: unspecified(),
-            // The policy of the systems here.
-            lock_mode: LockMode::Cooperative,
+            lock_mode: vas.lock_mode,
             tlb_tag: vas.tlb_tag,
             roots: vas.roots.len() as u32,
         })
@@ -187,6 +193,14 @@ impl Specification {
             VasCommand::TlbTag(hint) => {
                 let vas = self.vases.entry(number);
                 vas.and_modify(|vas| vas.tlb_tag = *hint);
+            }
+            &VasCommand::LockMode(mode) => {
+                let attachments = self.attached_to(number);
+                if attachments > 0 {
+                    return Err(Error::InUse { attachments }.into());
+                }
+                let vas = self.vases.entry(number);
+                vas.and_modify(|vas| vas.lock_mode = mode);
             }
             &VasCommand::EvictAttachment(AttachmentId(evicted)) => {
                 let evicted = evicted as Number;

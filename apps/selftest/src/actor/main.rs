@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod crash;
+mod lock;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -142,6 +143,18 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["hold", vas, base] => hold(vas, number(base)?),
         ["attach-and-exit", vas] => attach_and_exit(vas),
         ["die-inside", vas, base, how] => die_inside(vas, number(base)?, how),
+        ["stay", vas, word] => lock::stay(vas, number(word)?),
+        ["switch", vas, access] => {
+            return answer(lock::switch(vas, access_named(access)?, true));
+        }
+        ["try-switch", vas, access] => {
+            return answer(lock::switch(vas, access_named(access)?, false));
+        }
+        ["alternate", one, other, word, turns] => {
+            lock::alternate(one, other, number(word)?, number(turns)?)
+        }
+        ["enter-again", vas, word] => lock::enter_again(vas, number(word)?),
+        ["unlock-inside", vas] => lock::unlock_inside(vas),
         ["detach-inside", vas, base] => detach_inside(vas, number(base)?),
         _ => Err(Failure::new("no such behaviour")),
     };

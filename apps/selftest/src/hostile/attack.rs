@@ -183,6 +183,7 @@ impl Attack {
                 size: PAGE_BYTES,
                 page_size: Some(PageSize::Small),
                 own_slots: false,
+                lockable: false,
                 mode,
             };
             self.ask(&request, &[])?;
@@ -362,7 +363,7 @@ impl Attack {
         )?;
         *self.served.entry(label).or_default() += 1;
         if let Operation::VasAttach = operation {
-            let Attached { attachment } = wire::decode(&reply.words)?;
+            let Attached { attachment, .. } = wire::decode(&reply.words)?;
             if self.attachments.len() == ATTACHMENTS {
                 self.attachments.remove(0);
             }

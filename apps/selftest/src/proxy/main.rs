@@ -8,13 +8,13 @@
 
 extern crate alloc;
 
-use client_lib::{AttachmentId, Error, vas_switch};
+use client_lib::{Access, AttachmentId, Error, LockMode, vas_switch};
 use common::proxy::Command;
 use common::raw::{self, Reply};
 use common::segment_memory::{load, store};
 use common::verdict;
 use model::{Touch, scan};
-use protocol::process::{ActiveSpace, slot};
+use protocol::process::{Active, ActiveSpace, slot};
 use protocol::wire::{self, WORDS};
 use sel4::{MessageInfo, cap};
 
@@ -75,9 +75,15 @@ fn answer(reply: &Reply) {
 }
 
 fn touch_inside(root: u64, attachment: AttachmentId, touch: Touch) -> Result<u64, Error> {
+    // Segments here have no locks, so what else is known of the attachment does not matter.
+    let active = Active {
+        id: attachment,
+        access: Access::ReadWrite,
+        lock_mode: LockMode::None,
+    };
     let space = ActiveSpace {
         root: root as u16,
-        attachment: Some(attachment),
+        attachment: Some(active),
     };
     let before = vas_switch(space.into())?;
     let touched = match touch {

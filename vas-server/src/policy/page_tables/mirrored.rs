@@ -14,7 +14,7 @@ use protocol::message::PrivateForm;
 use protocol::{Access, Error};
 
 use super::tree::Tree;
-use super::{PageTables, PageTablesPolicy, Private, SegmentMapping};
+use super::{PageTables, PageTablesPolicy, Private, SegmentMapping, attachment_access};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::resources::Resources;
@@ -153,9 +153,11 @@ impl Mirror {
         resources: &mut Resources<K>,
         segment: &SegmentMapping<'_>,
     ) -> Result<(), Error> {
-        let access = segment.mapping.access.min(self.access);
+        let mapping = &segment.mapping;
+        let most = attachment_access(*mapping.slots().start(), self.access);
+        let access = mapping.access.min(most);
         self.tree
-            .map_segment(resources, segment.piece, &segment.mapping, access)
+            .map_segment(resources, segment.piece, mapping, access)
     }
 
     fn remove_segment<K: Kernel>(

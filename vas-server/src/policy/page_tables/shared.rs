@@ -20,7 +20,7 @@ use protocol::message::PrivateForm;
 use protocol::{Access, Error};
 
 use super::tree::Tree;
-use super::{Mapping, PageTables, PageTablesPolicy, Private, SegmentMapping};
+use super::{Mapping, PageTables, PageTablesPolicy, Private, SegmentMapping, attachment_access};
 use crate::arena::Key;
 use crate::kernel::{Kernel, Slot};
 use crate::resources::{Resources, units};
@@ -208,7 +208,7 @@ fn enter<K: Kernel>(
     access: Access,
 ) -> Result<(), Error> {
     attached.values_mut().try_for_each(|attached| {
-        let access = access.min(attached.access);
+        let access = access.min(attachment_access(slot, attached.access));
         attached.enter(resources, slot, pdpt, access)
     })
 }
@@ -241,7 +241,8 @@ impl Attached {
         }
         let access = self.access;
         for (slot, pdpt) in master.all_pdpts() {
-            self.enter(resources, slot, pdpt, OF_MASTER.min(access))?;
+            let access = OF_MASTER.min(attachment_access(slot, access));
+            self.enter(resources, slot, pdpt, access)?;
         }
         for SegmentMapping {
             mapping,

@@ -176,6 +176,7 @@ impl Steps {
             size: GIB,
             page_size: Some(kind.page_size),
             own_slots: kind.own_slots,
+            lockable: false,
             mode: MODE,
         };
         self.each("seg_alloc", kind.series, || rpc::once(&request, []))?;

@@ -2,14 +2,19 @@
 
 //! System calls, IPC, and switching.
 
-use bench::count::Counter;
+use alloc::vec::Vec;
+
+use bench::count::{Counter, Samples};
 use bench::report::{Of, figure, not_measured};
-use client_lib::{Access, Space, vas_attach, vas_create, vas_delete, vas_detach, vas_switch};
+use client_lib::{
+    Access, LockMode, PageSize, Space, VasCommand, seg_alloc_lockable, seg_attach, seg_free,
+    vas_attach, vas_create, vas_ctl, vas_delete, vas_detach, vas_switch,
+};
 use protocol::process::{ActiveSpace, slot};
 use runtime::process;
 use sel4::{InvocationLabel, MessageInfo, cap};
 
-use crate::{Failure, MODE};
+use crate::{BASE, Failure, KIB, MODE};
 
 const EMPTY: MessageInfo = MessageInfo::new(0, 0, 0, 0);
 /// Slot 0 is never used.
@@ -46,26 +51,26 @@ fn system_calls(counter: &Counter) -> Result<(), Failure> {
 
 fn switches(counter: &Counter) -> Result<(), Failure> {
     let vases = [vas_create("one", MODE)?, vas_create("two", MODE)?];
+    for vas in &vases {
+        vas_ctl(vas, VasCommand::LockMode(LockMode::None))?;
+    }
     let [one, two] = [
         vas_attach(&vases[0], Access::ReadWrite)?,
         vas_attach(&vases[1], Access::ReadWrite)?,
     ];
     let spaces = [one.space(), two.space()];
 
-    let [whole] = counter.repeat(|counter| {
-        vas_switch(spaces[0])?;
-        let (count, switched) = counter.count(|| vas_switch(spaces[1]));
-        vas_switch(Space::OWN)?;
-        switched?;
-        Ok::<_, Failure>([count])
-    })?;
     let switch = |case, x| Of {
         measure: "switch",
         series: "",
         case,
         x,
     };
-    figure(switch("vas_switch from VAS to VAS", 0), &whole);
+    let whole = from_one_to_other(counter, spaces)?;
+    figure(
+        switch("vas_switch from VAS to VAS, without locks", 0),
+        &whole,
+    );
 
     let alone = switch("the invocation Switch alone, fast path", 1);
     let slow = switch("the invocation Switch alone, slow path", 2);
@@ -91,7 +96,50 @@ fn switches(counter: &Counter) -> Result<(), Failure> {
     for attachment in [one, two] {
         vas_detach(attachment).map_err(|(_, error)| error)?;
     }
-    Ok(vases.iter().try_for_each(vas_delete)?)
+    for vas in &vases {
+        vas_ctl(vas, VasCommand::LockMode(LockMode::Cooperative))?;
+    }
+    let [one, two] = [
+        vas_attach(&vases[0], Access::ReadWrite)?,
+        vas_attach(&vases[1], Access::ReadWrite)?,
+    ];
+    let spaces = [one.space(), two.space()];
+    let nothing_to_lock = from_one_to_other(counter, spaces)?;
+    figure(
+        switch("the same, locks cooperative, none to take", 3),
+        &nothing_to_lock,
+    );
+    let mut segments = Vec::new();
+    for (vas, name) in vases.iter().zip(["one", "two"]) {
+        let segment = seg_alloc_lockable(name, BASE, 4 * KIB, Some(PageSize::Small), MODE)?;
+        seg_attach(vas, &segment, Access::ReadWrite)?;
+        segments.push(segment);
+    }
+    let one_lock = from_one_to_other(counter, spaces)?;
+    figure(
+        switch(
+            "the same, one lock given back and one taken, both to write",
+            4,
+        ),
+        &one_lock,
+    );
+    for attachment in [one, two] {
+        vas_detach(attachment).map_err(|(_, error)| error)?;
+    }
+    vases.iter().try_for_each(vas_delete)?;
+    Ok(segments.iter().try_for_each(seg_free)?)
+}
+
+/// Switches between two VASes.
+fn from_one_to_other(counter: &Counter, spaces: [Space; 2]) -> Result<Samples, Failure> {
+    let [whole] = counter.repeat(|counter| {
+        vas_switch(spaces[0])?;
+        let (count, switched) = counter.count(|| vas_switch(spaces[1]));
+        vas_switch(Space::OWN)?;
+        switched?;
+        Ok::<_, Failure>([count])
+    })?;
+    Ok(whole)
 }
 
 /// The root cap of a space, which a thread inside can tell.

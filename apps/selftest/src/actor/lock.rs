@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Behaviours under locks.
+
+use client_lib::{Access, Error, Rights, Space, vas_switch, vas_switch_try};
+use common::calls::{attach, detach, inside, visit};
+use common::segment_memory::{load, store, wait_for};
+use common::{Failure, Outcome, raw};
+use protocol::message::VasUnlock;
+
+/// Enters, stores 1 at `word`, and leaves when it is 2.
+pub fn stay(vas: &str, word: u64) -> Outcome {
+    visit(&client_lib::vas_find(vas)?, || {
+        store(word, 1);
+        wait_for(word, 2)
+    })
+}
+
+/// Enters and leaves.
+pub fn switch(vas: &str, access: Access, may_wait: bool) -> Result<Rights, Error> {
+    let attachment = client_lib::vas_attach(&client_lib::vas_find(vas)?, access)?;
+    if may_wait {
+        vas_switch(attachment.space())?;
+    } else {
+        vas_switch_try(attachment.space())?;
+    }
+    vas_switch(Space::OWN)?;
+    detach(attachment)?;
+    Ok(Rights::empty())
+}
+
+/// Adds 1 to a word in two steps, with others running in between, inside one VAS and the other in
+/// turn.
+pub fn alternate(one: &str, other: &str, word: u64, turns: u64) -> Outcome {
+    let attachments = [
+        attach(&client_lib::vas_find(one)?)?,
+        attach(&client_lib::vas_find(other)?)?,
+    ];
+    for _ in 0..turns {
+        for attachment in &attachments {
+            vas_switch(attachment.space())?;
+            let before = load(word);
+            sel4::yield_now();
+            store(word, before + 1);
+        }
+    }
+    vas_switch(Space::OWN)?;
+    for attachment in attachments {
+        detach(attachment)?;
+    }
+    Ok(())
+}
+
+/// Stays inside until the test has changed the word; then leaves and enters again.
+pub fn enter_again(vas: &str, word: u64) -> Outcome {
+    let attachment = attach(&client_lib::vas_find(vas)?)?;
+    inside(&attachment, || {
+        store(word, 1);
+        wait_for(word, 2)
+    })?;
+    inside(&attachment, || {
+        store(word, 3);
+        wait_for(word, 4)
+    })?;
+    Ok(detach(attachment)?)
+}
+
+/// Gives the lock back that it is inside with.
+pub fn unlock_inside(vas: &str) -> Outcome {
+    let attachment = attach(&client_lib::vas_find(vas)?)?;
+    vas_switch(attachment.space())?;
+    let attachment = attachment.id();
+    raw::request(&VasUnlock { attachment }, &[], raw::SCRATCH[0])?;
+    Err(Failure::new("still inside without the lock"))
+}
