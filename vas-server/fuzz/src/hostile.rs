@@ -346,7 +346,7 @@ impl Scene {
     fn remember(&mut self, operation: Operation, words: &[u64], reply: &[u64]) {
         let command = match operation {
             Operation::VasAttach => {
-                let Attached { attachment } = wire::decode(reply).unwrap();
+                let Attached { attachment, .. } = wire::decode(reply).unwrap();
                 self.attachments.push(attachment.0);
                 return;
             }
