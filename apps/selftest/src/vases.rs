@@ -245,13 +245,13 @@ fn detaching_one_process_leaves_the_others_attached() -> Outcome {
 fn an_attachment_can_be_made_again_after_detaching() -> Outcome {
     let place = Place::new("orchard")?;
     for round in 0..20 {
-        let before = client_lib::server_stat()?;
+        let before = client_lib::settle()?;
         visit(&place.vas, || {
             check_equal("word", load(BASE), round)?;
             store(BASE, round + 1);
             Ok(())
         })?;
-        let after = client_lib::server_stat()?;
+        let after = client_lib::settle()?;
         check_equal(
             "what an attachment leaves",
             state::difference(&before, &after),
