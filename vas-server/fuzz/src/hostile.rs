@@ -115,6 +115,9 @@ struct Place {
     attached: support::Attached,
 }
 
+/// More than any request here takes.
+const MOST_STEPS: u32 = 10_000;
+
 impl Scene {
     fn new() -> Self {
         let counts = Counts {
@@ -314,12 +317,21 @@ impl Scene {
         let caps = self.world.fake().caps_of_objects();
         let mut reply: Words = [0; WORDS];
         let server = &mut self.world.server;
-        let Some(answer) = server.handle(badge, label, words, handles, &mut reply) else {
-            // It waits for a lock.
-            return;
+        let mut steps = 0;
+        let answer = loop {
+            let Some(answer) = server.handle(badge, label, words, handles, &mut reply) else {
+                // It waits for a lock.
+                return;
+            };
+            count(answer.label);
+            if answer.label != Error::Again.number() {
+                break answer;
+            }
+            // What is begun has changed something, until it is done or refused.
+            steps += 1;
+            assert!(steps < MOST_STEPS, "label {label:#x} is never done");
         };
         let body = &reply[..answer.length];
-        count(answer.label);
         if answer.label == 0 {
             let operation = Operation::from_label(label).expect("it is none");
             assert!(operation.visit(ReplyDecodes(body)), "{operation:?}");

@@ -315,7 +315,7 @@ impl Done {
         check(self.deaths.len() >= 10, "too few deaths by eviction")?;
         check(self.exits >= 50, "too few exits")?;
         for (operation, [done, _]) in &self.counts {
-            check(*done >= 20, &format!("{operation:?} was hardly ever done"))?;
+            check(*done >= 10, &format!("{operation:?} was hardly ever done"))?;
         }
         Ok(())
     }

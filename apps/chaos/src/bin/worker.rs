@@ -589,14 +589,16 @@ fn evict_first(vas: &Vas) -> Answer {
     }
 }
 
-/// Makes a segment where the one of that number belongs.
+/// Makes a segment where the one of that number belongs. Some have locks, which whoever goes
+/// into a VAS that has them takes, waits for, and takes along when it is killed.
 fn alloc(name: &str, number: usize, size: u64, mode: Mode) -> Result<Segment, Error> {
     let (base, own_slots) = pool::place(number);
-    let alloc = match own_slots {
-        true => client_lib::seg_alloc_own_slots,
-        false => client_lib::seg_alloc,
-    };
-    alloc(name, base, size, Some(PageSize::Small), mode)
+    let small = Some(PageSize::Small);
+    match (own_slots, number % 4 == 0 && !pool::is_local(base)) {
+        (true, _) => client_lib::seg_alloc_own_slots(name, base, size, small, mode),
+        (false, true) => client_lib::seg_alloc_lockable(name, base, size, small, mode),
+        (false, false) => client_lib::seg_alloc(name, base, size, small, mode),
+    }
 }
 
 /// Deletes all VASes and segments that the user owns but the board, after a look at all records.
