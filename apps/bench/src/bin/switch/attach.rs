@@ -5,7 +5,7 @@
 use bench::count::{Counter, Samples};
 use bench::report::{Of, figure, not_measured};
 use client_lib::{
-    Access, Error, PageSize, seg_alloc, seg_attach, vas_attach, vas_create, vas_detach,
+    Access, Error, PageSize, seg_alloc, seg_attach, settle, vas_attach, vas_create, vas_detach,
 };
 
 use crate::{BASE, Failure, GIB, KIB, MIB, MODE, is_shortage};
@@ -55,8 +55,11 @@ fn measure(counter: &Counter, bytes: u64, page_size: PageSize) -> Result<[Sample
     let vas = vas_create("whole", MODE)?;
     let samples = seg_attach(&vas, &segment, Access::ReadWrite).and_then(|()| {
         counter.repeat(|counter| {
+            // Each request does some of what earlier ones left.
+            settle()?;
             let (attach, attachment) = counter.count(|| vas_attach(&vas, Access::ReadWrite));
             let attachment = attachment?;
+            settle()?;
             let (detach, detached) = counter.count(|| vas_detach(attachment));
             detached.map_err(|(_, error)| error)?;
             Ok([attach, detach])
