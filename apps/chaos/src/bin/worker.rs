@@ -594,7 +594,7 @@ fn evict_first(vas: &Vas) -> Answer {
 fn alloc(name: &str, number: usize, size: u64, mode: Mode) -> Result<Segment, Error> {
     let (base, own_slots) = pool::place(number);
     let small = Some(PageSize::Small);
-    match (own_slots, number % 4 == 0 && !pool::is_local(base)) {
+    match (own_slots, number.is_multiple_of(4) && !pool::is_local(base)) {
         (true, _) => client_lib::seg_alloc_own_slots(name, base, size, small, mode),
         (false, true) => client_lib::seg_alloc_lockable(name, base, size, small, mode),
         (false, false) => client_lib::seg_alloc(name, base, size, small, mode),
