@@ -62,9 +62,9 @@ fn main() -> i32 {
 }
 
 fn ten_thousand_rounds_and_more_of_eight_processes_leave_nothing_behind() -> Outcome {
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     let done = Chaos::run(1, 40_000)?;
-    let after = client_lib::server_stat()?;
+    let after = client_lib::settle()?;
     if let Some(leak) = difference(&before, &after) {
         return Err(Failure::new(leak));
     }
@@ -74,15 +74,15 @@ fn ten_thousand_rounds_and_more_of_eight_processes_leave_nothing_behind() -> Out
 /// The same, shorter, but for a handle that somebody is given and the server keeps.
 fn a_leak_of_one_slot_is_found() -> Outcome {
     let kept = client_lib::vas_create("kept", Mode(0))?;
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     Chaos::run(2, 500)?;
     check_equal(
         "difference before the leak",
-        difference(&before, &client_lib::server_stat()?),
+        difference(&before, &client_lib::settle()?),
         None,
     )?;
     drop(client_lib::vas_restrict(&kept, Rights::READ)?);
-    let after = client_lib::server_stat()?;
+    let after = client_lib::settle()?;
     check(
         difference(&before, &after).is_some(),
         "the leak was not found",

@@ -59,7 +59,7 @@ const TESTS: [Test; 4] = [
 
 fn main() -> i32 {
     let mut failed = false;
-    let before = client_lib::server_stat();
+    let before = client_lib::settle();
     let outcome = Stage::build().map(|mut stage| {
         for (name, test) in TESTS {
             match test(&mut stage) {
@@ -74,7 +74,7 @@ fn main() -> i32 {
     });
     let end = outcome.and_then(|stage| {
         stage.strike()?;
-        match difference(&before?, &client_lib::server_stat()?) {
+        match difference(&before?, &client_lib::settle()?) {
             Some(leak) => Err(Failure::new(leak)),
             None => Ok(()),
         }
@@ -163,7 +163,7 @@ impl Stage {
     /// Lets others run until no more processes are there than before.
     fn until_alone(&self, before: &Statistics) -> Outcome {
         for _ in 0..100_000 {
-            if client_lib::server_stat()?.sessions <= before.sessions {
+            if client_lib::settle()?.sessions <= before.sessions {
                 return Ok(());
             }
             sel4::yield_now();
@@ -230,7 +230,7 @@ fn killed_anywhere(stage: &mut Stage) -> Outcome {
             KILLS
         };
         for _ in 0..times {
-            let before = client_lib::server_stat()?;
+            let before = client_lib::settle()?;
             stage.inside(stage::reset)?;
             let seed = stage.random.u64(..);
             let victim = process::spawn("victim", &format!("{number} {seed}"))?;
@@ -254,7 +254,7 @@ fn killed_anywhere(stage: &mut Stage) -> Outcome {
             turns += done;
             if deed == Deed::Wait {
                 // The sleeper goes on without its parent until it is told to end.
-                let sessions = client_lib::server_stat()?.sessions;
+                let sessions = client_lib::settle()?.sessions;
                 check_equal("sessions", sessions, before.sessions + 1)?;
                 stage.inside(|| store(stage::WAKE, 1))?;
                 stage.until_alone(&before)?;
@@ -264,7 +264,7 @@ fn killed_anywhere(stage: &mut Stage) -> Outcome {
             if deed == Deed::VasSwitch {
                 stage.check_content()?;
             }
-            if let Some(leak) = difference(&before, &client_lib::server_stat()?) {
+            if let Some(leak) = difference(&before, &client_lib::settle()?) {
                 return Err(Failure::new(format!(
                     "{deed:?}, killed in {phase:?}: {leak}"
                 )));
@@ -290,7 +290,7 @@ fn killed_anywhere(stage: &mut Stage) -> Outcome {
 
 fn killed_while_ending(stage: &mut Stage) -> Outcome {
     let [mut killed, mut exited] = [0, 0];
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     // About as long as its time slices: so the end of one is before its own end, or not.
     for round in 0..24 {
         stage.inside(stage::reset)?;
@@ -310,7 +310,7 @@ fn killed_while_ending(stage: &mut Stage) -> Outcome {
         check_equal("kill", process::kill(victim), Err(InitError::NotFound))?;
         check_equal(
             "difference",
-            difference(&before, &client_lib::server_stat()?),
+            difference(&before, &client_lib::settle()?),
             None,
         )?;
     }
@@ -319,7 +319,7 @@ fn killed_while_ending(stage: &mut Stage) -> Outcome {
 }
 
 fn evicted_while_waited_for(stage: &mut Stage) -> Outcome {
-    let before = client_lib::server_stat()?;
+    let before = client_lib::settle()?;
     for _ in 0..5 {
         stage.inside(stage::reset)?;
         let watcher = process::spawn("victim", "watch")?;
@@ -330,7 +330,7 @@ fn evicted_while_waited_for(stage: &mut Stage) -> Outcome {
         client_lib::seg_attach(&stage.vases[1], &stage.segments[1], Access::ReadWrite)?;
         // Where tables are kept for each attachment, the bystander has new ones: how many slots
         // it takes to divide memory for them depends on where they lie.
-        let mut after = client_lib::server_stat()?;
+        let mut after = client_lib::settle()?;
         after.slots_free = before.slots_free;
         check_equal("difference", difference(&before, &after), None)?;
     }

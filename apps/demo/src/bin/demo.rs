@@ -33,7 +33,7 @@ fn main() -> i32 {
 }
 
 fn run() -> Result<()> {
-    let before = client_lib::server_stat().context("asking the server")?;
+    let before = client_lib::settle().context("asking the server")?;
     must_end("indexer", "", DONE)?;
     let shared = look()?;
     must_end("searcher", "", DONE)?;
@@ -42,7 +42,7 @@ fn run() -> Result<()> {
     must_end("stranger", "", DONE)?;
     must_end("searcher", "", DONE)?;
     must_end("indexer", "clean", DONE)?;
-    let after = client_lib::server_stat().context("asking the server")?;
+    let after = client_lib::settle().context("asking the server")?;
 
     println!(
         "demo: {} words, {} different ones, in a segment of {} bytes",
