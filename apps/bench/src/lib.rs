@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod count;
+pub mod failure;
 pub mod report;
 
 use protocol::process::slot;

@@ -118,6 +118,11 @@ impl<K> Vas<K> {
         lockable
     }
 
+    /// Whether clients must take these locks themselves.
+    fn must_lock(&self, lockable: &[(Key, Access)]) -> bool {
+        self.locks.mode == LockMode::Cooperative && !lockable.is_empty()
+    }
+
     /// What an attachment to it has besides the segments.
     pub(super) fn lock_pages<'a>(&self, segments: &Arena<Segment>) -> Vec<SegmentMapping<'a>> {
         let Some(set) = &self.locks.set else {
@@ -375,9 +380,10 @@ impl<K: Kernel> Server<K> {
             let segments = lockable.iter().map(|&(key, access)| (key.index, access));
             self.kernel().lock_set(vas_key.index).set(segments);
         }
+        let must = vas.must_lock(&lockable);
         let mut changed = Vec::new();
         for key in keys_where(&self.attachments, |one| one.vas == vas_key) {
-            self.tell_locking(key);
+            self.tell(key, must);
             if self.is_waiting(key) {
                 changed.extend(self.leave_locks(key));
                 self.advance(key, &mut changed);
@@ -390,9 +396,11 @@ impl<K: Kernel> Server<K> {
     pub(super) fn tell_locking(&self, key: Key) {
         let attachment = self.attachments.get(key);
         let vas = attachment.and_then(|attachment| self.vases.get(attachment.vas));
-        let must = vas.is_some_and(|vas| {
-            vas.locks.mode == LockMode::Cooperative && !vas.lockable(&self.segments).is_empty()
-        });
+        let must = vas.is_some_and(|vas| vas.must_lock(&vas.lockable(&self.segments)));
+        self.tell(key, must);
+    }
+
+    fn tell(&self, key: Key, must: bool) {
         let AttachmentId(id) = attachment_id(key);
         let word = self.kernel().locking(key.index);
         word.store(if must { id } else { 0 }, Ordering::Release);

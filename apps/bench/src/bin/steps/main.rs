@@ -11,9 +11,9 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::vec::Vec;
-use core::fmt;
 
-use bench::count::{Counter, NotInstructions, Samples};
+use bench::count::{Counter, Samples};
+use bench::failure::Failure;
 use bench::report::{Of, figure};
 use client_lib::{
     Access, Command, Error, Mode, Name, PageSize, Segment, Vas, rpc, seg_alloc,
@@ -24,7 +24,7 @@ use protocol::message::{
     Base, SegAlloc, SegAttach, SegAttachLocal, SegCtl, SegDetach, SegDetachLocal, SegFree, SegGrow,
     ServerStat, VasAttach, VasClone, VasDelete, VasDetach,
 };
-use protocol::process::{CNODE_BITS, InitError, slot};
+use protocol::process::{CNODE_BITS, slot};
 use runtime::process;
 use sel4::cap;
 
@@ -38,40 +38,6 @@ const GIB: u64 = 1 << 30;
 const MANY: u64 = 500;
 /// Where caps arrive; the client library stays far below.
 const ARRIVAL: u64 = (1 << CNODE_BITS) - 1;
-
-enum Failure {
-    Counter(NotInstructions),
-    Service(Error),
-    Init(InitError),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Counter(error) => error.fmt(out),
-            Failure::Service(error) => write!(out, "the VAS service: {error}"),
-            Failure::Init(error) => write!(out, "init: {error}"),
-        }
-    }
-}
-
-impl From<NotInstructions> for Failure {
-    fn from(error: NotInstructions) -> Self {
-        Failure::Counter(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Service(error)
-    }
-}
-
-impl From<InitError> for Failure {
-    fn from(error: InitError) -> Self {
-        Failure::Init(error)
-    }
-}
 
 /// A segment that is measured.
 #[derive(Clone, Copy)]

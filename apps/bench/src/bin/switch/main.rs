@@ -16,12 +16,10 @@ mod attachers;
 mod entry;
 mod second;
 
-use core::fmt;
-
-use bench::count::{Counter, NotInstructions};
+use bench::count::Counter;
+use bench::failure::Failure;
 use client_lib::{Error, Mode, Segment, Vas};
 use protocol::address_map::GLOBAL;
-use protocol::process::InitError;
 
 runtime::heap!(64 << 10);
 runtime::main!(main);
@@ -34,53 +32,6 @@ const BASE: u64 = GLOBAL.start;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-/// Why the benchmark ends early.
-enum Failure {
-    Counter(NotInstructions),
-    Service(Error),
-    Init(InitError),
-    Kernel(sel4::Error),
-    Refused,
-    Attacher,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Counter(error) => error.fmt(out),
-            Failure::Service(error) => write!(out, "the VAS service: {error}"),
-            Failure::Init(error) => write!(out, "init: {error}"),
-            Failure::Kernel(error) => write!(out, "the kernel: {error}"),
-            Failure::Refused => out.write_str("the kernel refused to switch"),
-            Failure::Attacher => out.write_str("a process could not attach"),
-        }
-    }
-}
-
-impl From<NotInstructions> for Failure {
-    fn from(error: NotInstructions) -> Self {
-        Failure::Counter(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Service(error)
-    }
-}
-
-impl From<InitError> for Failure {
-    fn from(error: InitError) -> Self {
-        Failure::Init(error)
-    }
-}
-
-impl From<sel4::Error> for Failure {
-    fn from(error: sel4::Error) -> Self {
-        Failure::Kernel(error)
-    }
-}
 
 fn main() -> Result<(), Failure> {
     let counter = Counter::new()?;
