@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `#[derive(Store)]`: see `storage::Store`.
+
+#![forbid(unsafe_code)]
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Data, DeriveInput, Error, Field, Fields, GenericParam, Generics, Lifetime, parse_macro_input,
+    parse_quote,
+};
+
+/// Implements `Store` for a type all of whose fields may be stored, and, if it has no type
+/// parameters, `Root`.
+///
+/// The type has at most one lifetime: that of the stay in the VAS, which its pointers have.
+#[proc_macro_derive(Store)]
+pub fn derive_store(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    store(&input)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+fn store(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let name = &input.ident;
+    let stay = stay(&input.generics)?;
+    let mut generics = input.generics.clone();
+    for parameter in generics.type_params_mut() {
+        parameter.bounds.push(parse_quote!(::storage::Store<#stay>));
+    }
+    let (_, type_generics, where_clause) = generics.split_for_impl();
+    let mut parameters = generics.clone();
+    if parameters.lifetimes().next().is_none() {
+        let stay: GenericParam = parse_quote!(#stay);
+        parameters.params.insert(0, stay);
+    }
+    let (impl_generics, ..) = parameters.split_for_impl();
+    let description = description(&input.data, &stay, name.span())?;
+    let text = name.to_string();
+    let root = root(input);
+    Ok(quote! {
+        // SAFETY: each field is asked for `Store`.
+        #[automatically_derived]
+        #[allow(unsafe_code)]
+        unsafe impl #impl_generics ::storage::Store<#stay> for #name #type_generics #where_clause {
+            fn describe(shape: &mut ::storage::Shape) {
+                shape.composite::<Self>(#text, |shape| {
+                    #description
+                });
+            }
+        }
+        #root
+    })
+}
+
+/// The lifetime of the stay in the VAS.
+fn stay(generics: &Generics) -> syn::Result<Lifetime> {
+    let mut lifetimes = generics.lifetimes();
+    let stay = lifetimes.next().map(|parameter| parameter.lifetime.clone());
+    match lifetimes.next() {
+        None => Ok(stay.unwrap_or_else(|| Lifetime::new("'__stay", Span::call_site()))),
+        Some(second) => Err(Error::new(
+            second.span(),
+            "a stored type has one lifetime at most: that of the stay in the VAS",
+        )),
+    }
+}
+
+fn description(data: &Data, stay: &Lifetime, span: Span) -> syn::Result<TokenStream> {
+    match data {
+        Data::Struct(data) => Ok(fields(&data.fields, stay)),
+        Data::Enum(data) => Ok(data
+            .variants
+            .iter()
+            .map(|variant| {
+                let text = variant.ident.to_string();
+                let fields = fields(&variant.fields, stay);
+                quote!(shape.part(#text); #fields)
+            })
+            .collect()),
+        Data::Union(_) => Err(Error::new(
+            span,
+            "a union may not be stored: nothing says which of its fields it holds",
+        )),
+    }
+}
+
+fn fields(fields: &Fields, stay: &Lifetime) -> TokenStream {
+    let describe = |(position, field): (usize, &Field)| {
+        let name = field
+            .ident
+            .clone()
+            .unwrap_or_else(|| format_ident!("_{position}"))
+            .to_string();
+        let stored = &field.ty;
+        // The error of a type that may not be stored points to the field.
+        quote_spanned! {stored.span()=>
+            shape.part(#name);
+            <#stored as ::storage::Store<#stay>>::describe(shape);
+        }
+    };
+    fields.iter().enumerate().map(describe).collect()
+}
+
+/// `Root`, for types that are named without type parameters.
+fn root(input: &DeriveInput) -> Option<TokenStream> {
+    let name = &input.ident;
+    let mut parameters = input.generics.params.iter();
+    let first = parameters.next();
+    if parameters.next().is_some() {
+        return None;
+    }
+    match first {
+        None => Some(quote! {
+            #[automatically_derived]
+            impl ::storage::Root for #name {
+                type At<'__stay> = #name;
+            }
+        }),
+        Some(GenericParam::Lifetime(_)) => Some(quote! {
+            #[automatically_derived]
+            impl ::storage::Root for #name<'_> {
+                type At<'__stay> = #name<'__stay>;
+            }
+        }),
+        Some(_) => None,
+    }
+}
