@@ -27,6 +27,7 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+mod data_vas;
 mod endpoint;
 mod lock;
 pub mod rpc;
@@ -44,6 +45,7 @@ use protocol::message::{
 pub use protocol::message::{Base, Command, Lifetime, VasCommand};
 pub use protocol::{Access, AttachmentId, Error, LockMode, Mode, Name, PageSize, Rights};
 
+pub use data_vas::{DataError, DataVas, Reader, SegmentOptions, Writer};
 pub use endpoint::Endpoint;
 pub use lock::{vas_inconsistent, vas_set_consistent};
 use protocol::process::Active;
@@ -242,7 +244,7 @@ pub fn seg_alloc(
 /// As [`seg_alloc`].
 pub fn seg_alloc_lockable(
     name: &str,
-    base: u64,
+    base: impl Into<Base>,
     size: u64,
     page_size: Option<PageSize>,
     mode: Mode,

@@ -70,7 +70,7 @@ pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Erro
 
 /// Whether there are locks to take when a thread enters a space, or to give back when it leaves it.
 #[inline]
-fn must_lock(space: Space) -> bool {
+pub(crate) fn must_lock(space: Space) -> bool {
     match ActiveSpace::lock_mode_of(space.word()) {
         LockMode::None => false,
         LockMode::Cooperative => locking(ActiveSpace::attachment_of(space.word())),

@@ -40,6 +40,11 @@ impl Space {
         ActiveSpace::from_word(self.0).attachment
     }
 
+    /// Whether who switches there has locks, which keep others out.
+    pub(crate) fn has_locks(self) -> bool {
+        lock::must_lock(self)
+    }
+
     /// The word for it.
     pub(crate) fn word(self) -> u64 {
         self.0
