@@ -29,6 +29,7 @@
 
 mod endpoint;
 mod lock;
+pub mod raw;
 pub mod rpc;
 mod slots;
 mod switch;
