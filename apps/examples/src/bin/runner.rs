@@ -21,16 +21,24 @@ const HEAP_BYTES: usize = 1 << 14;
 runtime::heap!(HEAP_BYTES);
 runtime::main!(main);
 
-/// The examples, and what each shows.
-const EXAMPLES: [(&str, fn() -> Result<()>); 1] = [(
-    "row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote",
-    row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote,
-)];
+/// An example.
+struct Example {
+    /// What it shows, as a sentence.
+    name: &'static str,
+    /// Runs its programs.
+    run: fn() -> Result<()>,
+}
+
+/// All of them.
+const EXAMPLES: &[Example] = &[Example {
+    name: "row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote",
+    run: row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote,
+}];
 
 fn main() -> i32 {
     let mut failed = 0;
-    for (name, example) in EXAMPLES {
-        match leaves_nothing(example) {
+    for &Example { name, run } in EXAMPLES {
+        match leaves_nothing(run) {
             Ok(()) => println!("test {name} ... ok"),
             Err(error) => {
                 println!("test {name} ... FAILED: {error:#}");
@@ -42,9 +50,9 @@ fn main() -> i32 {
 }
 
 /// Runs an example, and compares what the server has before and after.
-fn leaves_nothing(example: fn() -> Result<()>) -> Result<()> {
+fn leaves_nothing(run: fn() -> Result<()>) -> Result<()> {
     let before = client_lib::settle().context("asking the server")?;
-    example()?;
+    run()?;
     let after = client_lib::settle().context("asking the server")?;
     ensure!(
         after == before,
