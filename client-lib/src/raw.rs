@@ -34,15 +34,16 @@
 //! | a failed call | `Err` with the reason |
 //!
 //! What the paper leaves implicit is chosen by what the id allows: what may be written is attached
-//! for writing, all else for reading. Page sizes are the server's to choose, and segments have no lock.
-//! Who wants it otherwise uses the functions of the [crate] itself, which these call.
+//! for writing, all else for reading. Page sizes are the server's to choose, and segments have no
+//! lock. Who wants it otherwise uses the functions of the [crate] itself, which these call.
 //!
 //! An id is a value without an owner, as in C. It can be copied, and nothing happens when it is
 //! forgotten; its place in the process's CNode, which has room for some 4000, is given back by
-//! [`vas_detach`], [`vas_delete`] or [`seg_free`] alone. An id that was so given back names nothing, and is
-//! refused ([`Error::StaleHandle`], [`Error::StaleAttachment`]), until the place is used again. Then it
-//! may name what is there now: a wrong object of this process, but never memory that
-//! it was not given. [`Vas`], [`Segment`] and [`Attachment`] have owners, so that this cannot happen to them.
+//! [`vas_detach`], [`vas_delete`] or [`seg_free`] alone. An id that was so given back names
+//! nothing, and is refused ([`Error::StaleHandle`], [`Error::StaleAttachment`]), until its place is
+//! used again. Then it may name what is there now: a wrong object of this process, but never
+//! memory that it was not given. A program that has no ids, but [`Vas`], [`Segment`] and
+//! [`Attachment`] alone, which have owners, is safe from that.
 
 #![forbid(unsafe_code)]
 
@@ -247,7 +248,7 @@ pub fn vas_delete(vid: VasId) -> Result<(), Error> {
 /// Makes a segment of `size` bytes (rounded up to whole pages) at `base`.
 ///
 /// # Errors
-/// Those of [`seg_alloc`](crate::seg_alloc()); [`Error::Unaligned`] if `base` is not that of a page.
+/// Those of [`seg_alloc`](crate::seg_alloc()); [`Error::Unaligned`] if no page begins at `base`.
 pub fn seg_alloc(name: &str, base: u64, size: u64, perms: u16) -> Result<SegId, Error> {
     crate::seg_alloc(name, base, size, None, Mode(perms)).map(SegId::new)
 }

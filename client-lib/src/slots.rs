@@ -41,8 +41,8 @@ impl Slot {
         core::mem::ManuallyDrop::new(self).0
     }
 
-    /// One that was [leaked](Self::leak). If it was emptied and given back since, it may have another
-    /// owner by now.
+    /// One that was [leaked](Self::leak). If it was emptied and given back since, it may have
+    /// another owner by now.
     pub fn leaked(cptr: u64) -> Self {
         Slot(cptr)
     }

@@ -55,8 +55,8 @@ fn main() -> Result<i32, Error> {
     let vh = vas_attach(vid)?;
     vas_switch(vh)?;
     let t = only_value::<u64>(sid);
-    // SAFETY: the thread is inside the VAS, where the segment is mapped to be written; its base is
-    // that of a page, and nobody else has it yet.
+    // SAFETY: the thread is inside the VAS, where the segment is mapped to be written; a page
+    // begins at its base, and nobody else has it yet.
     unsafe { *t = 42 };
     println!("figure4: wrote at {t:p}, and ends");
     Ok(0)
