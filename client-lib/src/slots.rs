@@ -36,6 +36,17 @@ impl Slot {
         Err(Error::OutOfSlots)
     }
 
+    /// Keeps it taken without an owner.
+    pub fn leak(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).0
+    }
+
+    /// One that was [leaked](Self::leak). If it was emptied and given back since, it may have
+    /// another owner by now.
+    pub fn leaked(cptr: u64) -> Self {
+        Slot(cptr)
+    }
+
     /// The capability pointer that means this slot.
     pub fn cptr(&self) -> u64 {
         self.0

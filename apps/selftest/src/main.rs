@@ -16,6 +16,7 @@ mod errors;
 mod faults;
 mod fixture;
 mod harness;
+mod ids;
 mod locks;
 mod malformed;
 mod memory;
@@ -47,6 +48,7 @@ const THEMES: &[&[Test]] = &[
     sharing::TESTS,
     errors::TESTS,
     switching::TESTS,
+    ids::TESTS,
     locks::TESTS,
     processes::TESTS,
     faults::TESTS,

@@ -16,7 +16,9 @@ use crate::tree::{Tree, cargo};
 use crate::watch::{self, End, Limits};
 
 /// Systems whose components print `test NAME ... ok` or `... FAILED`.
-const TESTING: &[&str] = &["selftest", "policies", "hostile", "chaos", "kills"];
+const TESTING: &[&str] = &[
+    "selftest", "policies", "hostile", "chaos", "kills", "examples",
+];
 /// Systems that have time counted in instructions, so that they do the same each time.
 const COUNTING: &[&str] = &["chaos", "kills"];
 /// Systems that count as one test each.
