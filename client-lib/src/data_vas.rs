@@ -84,10 +84,11 @@ pub struct SegmentOptions {
 }
 
 impl SegmentOptions {
-    /// So many bytes, which those who `mode` says may find, where the server places them.
+    /// So many bytes at the first address of [`GLOBAL`], which those who `mode` says may find. That
+    /// other VASes have data at the same addresses does not matter.
     pub const fn new(bytes: u64, mode: Mode) -> Self {
         SegmentOptions {
-            base: Base::ForVases,
+            base: Base::At(GLOBAL.start),
             bytes,
             page_size: None,
             mode,

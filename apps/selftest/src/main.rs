@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod control;
+mod data;
 mod errors;
 mod faults;
 mod fixture;
@@ -50,6 +51,7 @@ const THEMES: &[&[Test]] = &[
     switching::TESTS,
     ids::TESTS,
     locks::TESTS,
+    data::TESTS,
     processes::TESTS,
     faults::TESTS,
     malformed::TESTS,

@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod crash;
+mod data;
 mod lock;
 
 use alloc::format;
@@ -155,6 +156,13 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         }
         ["enter-again", vas, word] => lock::enter_again(vas, number(word)?),
         ["unlock-inside", vas] => lock::unlock_inside(vas),
+        ["create-notes", vas, count] => data::create(vas, number(count)?),
+        ["add-notes", vas, count] => data::add(vas, number(count)?),
+        ["count-notes", vas, turns] => data::count(vas, number(turns)?),
+        ["read-notes", vas, count] => data::read(vas, number(count)?),
+        ["find-or-create-notes", vas] => data::find_or_create(vas),
+        ["die-in-notes", vas, how] => data::die(vas, how),
+        ["write-notes-read-only", vas] => data::write_read_only(vas),
         ["detach-inside", vas, base] => detach_inside(vas, number(base)?),
         _ => Err(Failure::new("no such behaviour")),
     };

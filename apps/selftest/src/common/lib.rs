@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod calls;
+pub mod data;
 pub mod failure;
 pub mod proxy;
 pub mod random;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Behaviours with data of known types.
+
+use client_lib::DataVas;
+use common::data::{self, Notes, OPTIONS};
+use common::failure::check;
+use common::{Failure, Outcome};
+
+/// Makes a VAS with notes.
+pub fn create(vas: &str, count: u64) -> Outcome {
+    data::create(vas)?;
+    add(vas, count)
+}
+
+/// Notes the numbers from 0 on.
+pub fn add(vas: &str, count: u64) -> Outcome {
+    let writer = data::find(vas)?.writer()?;
+    writer.enter(|mut inside| {
+        let heap = inside.heap();
+        for number in 0..count {
+            inside.root_mut().add(number, heap);
+        }
+    })?;
+    Ok(())
+}
+
+/// Adds 1 to the first number in two steps, with others running in between.
+pub fn count(vas: &str, turns: u64) -> Outcome {
+    let writer = data::find(vas)?.writer()?;
+    for _ in 0..turns {
+        writer.enter(|mut inside| {
+            let before = inside.root().numbers[0];
+            sel4::yield_now();
+            inside.root_mut().numbers[0] = before + 1;
+        })?;
+    }
+    Ok(())
+}
+
+/// Finds the numbers from 0 on.
+pub fn read(vas: &str, count: u64) -> Outcome {
+    let reader = data::find(vas)?.reader()?;
+    let same = reader.enter(|inside| {
+        let notes = inside.root();
+        notes.numbers.iter().copied().eq(0..count) && notes.chain().eq((0..count).rev())
+    })?;
+    check(same, "the notes are others")
+}
+
+/// Notes one number in what some process has made.
+pub fn find_or_create(vas: &str) -> Outcome {
+    let data = DataVas::<Notes>::find_or_create(vas, OPTIONS, |heap| Notes::new(heap))?;
+    let writer = data.writer()?;
+    writer.enter(|mut inside| {
+        let heap = inside.heap();
+        inside.root_mut().add(1, heap);
+    })?;
+    Ok(())
+}
+
+/// Ends while it writes.
+pub fn die(vas: &str, how: &str) -> Outcome {
+    let writer = data::find(vas)?.writer()?;
+    writer.enter(|mut inside| {
+        inside.root_mut().numbers.clear();
+        match how {
+            "panic" => panic!("on purpose"),
+            "exit" => runtime::exit(0),
+            // Until it is killed.
+            _ => loop {
+                sel4::yield_now();
+            },
+        }
+    })?
+}
+
+/// Allocates through a collection that it may only read.
+pub fn write_read_only(vas: &str) -> Outcome {
+    let reader = data::find(vas)?.reader()?;
+    reader.enter(|inside| inside.root().numbers.clone().len())?;
+    Err(Failure::new("a copy was made where nothing can be written"))
+}
