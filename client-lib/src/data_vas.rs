@@ -13,15 +13,13 @@ use protocol::{Access, Error, Mode, Name, PageSize};
 use storage::{Heap, HeapError, Inside, Place, Reading, Root, Shape, Writing};
 
 use crate::lock::{vas_inconsistent, vas_set_consistent};
+use crate::malloc::HEAP;
 use crate::switch::{Space, vas_switch, vas_switch_try};
 use crate::{
     Attachment, Base, Command, Lifetime, Segment, Vas, seg_alloc_lockable, seg_attach, seg_ctl,
     seg_detach, seg_find, seg_free, seg_grow, seg_stat, vas_attach, vas_create, vas_ctl,
     vas_delete, vas_detach, vas_find, vas_root, vas_set_root, vas_stat,
 };
-
-/// The named root by which the heap of a VAS is found.
-const HEAP: &str = "heap";
 
 /// Why data of a VAS cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,7 +270,7 @@ fn base(address: u64) -> Result<NonNull<u8>, HeapError> {
 }
 
 /// How heaps have their segments grown.
-fn grow(name: &str, bytes: usize) -> Option<usize> {
+pub(crate) fn grow(name: &str, bytes: usize) -> Option<usize> {
     let mut segment = seg_find(name).ok()?;
     seg_grow(&mut segment, bytes as u64).ok()?;
     Some(segment.size() as usize)

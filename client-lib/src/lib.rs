@@ -30,6 +30,7 @@
 mod data_vas;
 mod endpoint;
 mod lock;
+mod malloc;
 pub mod raw;
 pub mod rpc;
 mod slots;

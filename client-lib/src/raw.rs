@@ -18,6 +18,8 @@
 //! let vid = vas_find("v0")?;
 //! let vh = vas_attach(vid)?;
 //! vas_switch(vh)?;
+//! let t: *mut u64 = malloc(8).cast();
+//! unsafe { *t = 42 };
 //! # Ok(())
 //! # }
 //! ```
@@ -34,8 +36,8 @@
 //! | a failed call | `Err` with the reason |
 //!
 //! What the paper leaves implicit is chosen by what the id allows: what may be written is attached
-//! for writing, all else for reading. Page sizes are the server's to choose, and segments have no
-//! lock. Who wants it otherwise uses the functions of the [crate] itself, which these call.
+//! for writing, all else for reading. Page sizes are the server's to choose, and segments for VASes
+//! have locks. Who wants it otherwise uses the functions of the [crate] itself, which these call.
 //!
 //! An id is a value without an owner, as in C. It can be copied, and nothing happens when it is
 //! forgotten; its place in the process's CNode, which has room for some 4000, is given back by
@@ -49,11 +51,13 @@
 
 use core::mem::{self, ManuallyDrop};
 
+use protocol::address_map::GLOBAL;
 use protocol::message::SegGranted;
 use protocol::{Access, Error, Mode, Rights};
 
+pub use crate::malloc::{NotHere, free, malloc};
 use crate::slots::Slot;
-use crate::{Attachment, Command, Segment, Space, Vas, VasCommand};
+use crate::{Attachment, Command, Segment, Space, Vas, VasCommand, malloc};
 
 /// A VAS (the paper's `vasid_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +144,13 @@ pub trait Holder {
 
 impl Holder for VasId {
     fn attach(self, sid: SegId) -> Result<(), Error> {
-        crate::seg_attach(&self.get(), &sid.get(), most(sid.granted.rights))
+        let (vas, segment) = (self.get(), sid.get());
+        let access = most(sid.granted.rights);
+        crate::seg_attach(&vas, &segment, access)?;
+        if access == Access::ReadWrite {
+            malloc::offer(&vas, &segment);
+        }
+        Ok(())
     }
 
     fn detach(self, sid: SegId) -> Result<(), Error> {
@@ -198,9 +208,11 @@ pub fn vas_clone(vid: VasId, name: &str) -> Result<VasId, Error> {
 /// # Errors
 /// Those of [`vas_attach`](crate::vas_attach()).
 pub fn vas_attach(vid: VasId) -> Result<VasHandle, Error> {
-    let Attachment { root, active } = crate::vas_attach(&vid.get(), most(vid.rights))?;
-    let handle = VasHandle(Space::attached(&root, active));
-    root.leak();
+    let vas = vid.get();
+    let attachment = crate::vas_attach(&vas, most(vid.rights))?;
+    malloc::remember(&vas, &attachment);
+    let handle = VasHandle(attachment.space());
+    attachment.root.leak();
     Ok(handle)
 }
 
@@ -214,7 +226,9 @@ pub fn vas_detach(vh: VasHandle) -> Result<(), Error> {
     crate::vas_detach(attachment).map_err(|(attachment, error)| {
         mem::forget(attachment);
         error
-    })
+    })?;
+    malloc::forget(vh.0);
+    Ok(())
 }
 
 /// Switches the calling thread into a VAS, or to its [own space](VasHandle::OWN), and returns the
@@ -234,6 +248,23 @@ pub fn vas_ctl(cmd: impl Into<VasCommand>, vid: VasId) -> Result<(), Error> {
     crate::vas_ctl(&vid.get(), cmd)
 }
 
+/// Sets a named root of a VAS, by which others find what lies at an address in it; 0 removes it.
+///
+/// # Errors
+/// Those of [`vas_set_root`](crate::vas_set_root()).
+pub fn vas_set_root(vid: VasId, name: &str, address: u64) -> Result<(), Error> {
+    let address = Some(address).filter(|&address| address != 0);
+    crate::vas_set_root(&vid.get(), name, address)
+}
+
+/// The address that a named root of a VAS stands for.
+///
+/// # Errors
+/// Those of [`vas_root`](crate::vas_root()).
+pub fn vas_root(vid: VasId, name: &str) -> Result<u64, Error> {
+    crate::vas_root(&vid.get(), name)
+}
+
 /// Deletes a VAS, and gives the id back. Its segments live on.
 ///
 /// # Errors
@@ -245,12 +276,19 @@ pub fn vas_delete(vid: VasId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a segment of `size` bytes (rounded up to whole pages) at `base`.
+/// Makes a segment of `size` bytes (rounded up to whole pages) at `base`. One for VASes has a lock
+/// (paper section 3.1): who switches into a VAS that has it waits until it is free.
 ///
 /// # Errors
 /// Those of [`seg_alloc`](crate::seg_alloc()); [`Error::Unaligned`] if no page begins at `base`.
 pub fn seg_alloc(name: &str, base: u64, size: u64, perms: u16) -> Result<SegId, Error> {
-    crate::seg_alloc(name, base, size, None, Mode(perms)).map(SegId::new)
+    let mode = Mode(perms);
+    let segment = if GLOBAL.contains(&base) {
+        crate::seg_alloc_lockable(name, base, size, None, mode)
+    } else {
+        crate::seg_alloc(name, base, size, None, mode)
+    };
+    segment.map(SegId::new)
 }
 
 /// Looks a segment up by name. Each call takes another place in the CNode.

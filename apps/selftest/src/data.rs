@@ -4,13 +4,15 @@
 
 use alloc::format;
 
+use client_lib::raw::{NotHere, free, malloc};
 use client_lib::{
-    Access, DataError, DataVas, Error, LockMode, Mode, Rights, SegmentOptions, VasCommand, vas_ctl,
+    Access, DataError, DataVas, Error, LockMode, Mode, Rights, SegmentOptions, VasCommand, raw,
+    vas_ctl,
 };
 use common::data::{self, Notes, OPTIONS};
 use common::failure::{check, check_equal};
 use common::{Failure, Outcome, verdict};
-use protocol::address_map::SLOT_BYTES;
+use protocol::address_map::{PRIVATE, SLOT_BYTES};
 use protocol::process::ExitStatus;
 use runtime::process;
 use storage::{HeapError, LEAST_BYTES, Shape, VasBox, VasVec};
@@ -37,6 +39,9 @@ tests! {
     a_thread_in_a_vas_enters_another_only_from_there,
     row_1_the_same_address_has_other_data_in_each_vas,
     allocating_through_what_may_only_be_read_is_a_fault,
+    malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there,
+    a_vas_that_may_only_be_read_has_scratch_memory,
+    malloc_in_data_of_a_known_type_uses_their_heap,
 }
 
 fn data_outlive_the_process_that_has_stored_them() -> Outcome {
@@ -414,5 +419,114 @@ fn allocating_through_what_may_only_be_read_is_a_fault() -> Outcome {
     )?;
     let data = data::find("notes")?;
     fixture::succeeds(actor::OWNER, "read-notes notes 10")?;
+    Ok(data.delete()?)
+}
+
+fn is_private(memory: *mut u8) -> bool {
+    PRIVATE.contains(&(memory.addr() as u64))
+}
+
+fn malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there() -> Outcome {
+    let own = malloc(100);
+    check(!own.is_null() && is_private(own), "not the process's own")?;
+    let mut spaces = alloc::vec::Vec::new();
+    for (index, name) in ["one", "other"].into_iter().enumerate() {
+        let base = SLOT_BYTES * (1 + index as u64);
+        let vid = raw::vas_create(name, 0o600)?;
+        let sid = raw::seg_alloc(name, base, 16 * 4096, 0o600)?;
+        raw::seg_attach(vid, sid)?;
+        let vh = raw::vas_attach(vid)?;
+        raw::vas_switch(vh)?;
+        let memory = malloc(1000);
+        check(memory.addr().is_multiple_of(16), "not aligned")?;
+        let place = memory.addr() as u64;
+        check(
+            (base..base + 16 * 4096).contains(&place),
+            "not in the VAS's segment",
+        )?;
+        check(malloc(64 * 4096).is_null(), "more than there is")?;
+        check(malloc(usize::MAX).is_null(), "more than there can be")?;
+        spaces.push((vid, sid, vh, memory));
+    }
+    let [(_, _, one, in_one), (_, _, other, in_other)] = *spaces else {
+        return Err(Failure::new("two"));
+    };
+    let not_here = |memory: *mut u8| {
+        Err(NotHere {
+            address: memory.addr(),
+        })
+    };
+    // SAFETY: refused, or from `malloc` and not used afterwards.
+    unsafe {
+        check_equal("in the other VAS", free(in_one), not_here(in_one))?;
+        raw::vas_switch(one)?;
+        check_equal("in the first VAS", free(in_other), not_here(in_other))?;
+        check_equal("where it is", free(in_one), Ok(()))?;
+        check_equal("used again", malloc(1000), in_one)?;
+        check_equal("its own", free(own), Ok(()))?;
+        raw::vas_switch(raw::VasHandle::OWN)?;
+        check_equal("outside", free(in_other), not_here(in_other))?;
+        raw::vas_switch(other)?;
+        check_equal("where it is", free(in_other), Ok(()))?;
+        check_equal("nothing", free(core::ptr::null_mut()), Ok(()))?;
+        raw::vas_switch(raw::VasHandle::OWN)?;
+    }
+    for (vid, sid, vh, _) in spaces {
+        raw::vas_detach(vh)?;
+        raw::vas_delete(vid)?;
+        raw::seg_free(sid)?;
+    }
+    Ok(())
+}
+
+fn a_vas_that_may_only_be_read_has_scratch_memory() -> Outcome {
+    let data = data::create("notes")?;
+    fixture::succeeds(actor::OWNER, "add-notes notes 30")?;
+    // In C's way.
+    let reading = client_lib::vas_attach(data.vas(), Access::ReadOnly)?;
+    client_lib::vas_switch(reading.space())?;
+    let scratch = malloc(100);
+    check(!scratch.is_null() && is_private(scratch), "not its own")?;
+    // SAFETY: from `malloc`, of this size.
+    unsafe {
+        scratch.write_bytes(7, 100);
+        check_equal("freed", free(scratch), Ok(()))?;
+    }
+    client_lib::vas_switch(client_lib::Space::OWN)?;
+    client_lib::vas_detach(reading).map_err(|(_, error)| error)?;
+    // And safely: private collections hold what is read, also references, during the stay.
+    let sum = data.reader()?.enter(|inside| {
+        let even: alloc::vec::Vec<&u64> = inside
+            .root()
+            .numbers
+            .iter()
+            .filter(|number| **number % 2 == 0)
+            .collect();
+        even.into_iter().sum::<u64>()
+    })?;
+    check_equal("sum", sum, 210)?;
+    Ok(data.delete()?)
+}
+
+fn malloc_in_data_of_a_known_type_uses_their_heap() -> Outcome {
+    let data = data::create("notes")?;
+    let vid = raw::vas_find("notes")?;
+    let vh = raw::vas_attach(vid)?;
+    raw::vas_switch(vh)?;
+    let memory = malloc(1 << 18);
+    check(!memory.is_null() && !is_private(memory), "not in the heap")?;
+    raw::vas_switch(raw::VasHandle::OWN)?;
+    let count = |data: &DataVas<Notes>| {
+        data.reader()?
+            .enter(|inside| inside.here().statistics().allocations)
+    };
+    check_equal("allocations", count(&data)?, 2)?;
+    raw::vas_switch(vh)?;
+    // SAFETY: from `malloc` and not used afterwards.
+    let freed = unsafe { free(memory) };
+    raw::vas_switch(raw::VasHandle::OWN)?;
+    check_equal("freed", freed, Ok(()))?;
+    check_equal("allocations", count(&data)?, 1)?;
+    raw::vas_detach(vh)?;
     Ok(data.delete()?)
 }

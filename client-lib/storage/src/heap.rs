@@ -272,6 +272,29 @@ impl Place {
         Ok(())
     }
 
+    /// Calls `work` with the heap, whatever its root is, for who allocates as in C. If there is
+    /// none, it is made of `bytes`, without a root and without growing.
+    ///
+    /// # Errors
+    /// [`HeapError::OtherFormat`], [`HeapError::HalfChanged`], [`HeapError::TooSmall`].
+    ///
+    /// # Safety
+    /// As for [`build`](Place::build), while `work` runs too.
+    pub unsafe fn malloc<T>(
+        self,
+        bytes: usize,
+        work: impl for<'v> FnOnce(Heap<'v>) -> T,
+    ) -> Result<T, HeapError> {
+        // SAFETY: any value is a number; else passed on.
+        unsafe {
+            if (&raw const (*self.header()).magic).read_volatile() != MAGIC {
+                self.build::<()>(bytes, "", |_| ())?;
+            }
+            self.check((&raw const (*self.header()).shape).read())?;
+            Ok(work(self.heap()))
+        }
+    }
+
     /// Whether the root is of the type with this [`Shape`], and the heap is whole.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod pointer;
 mod shape;
 mod store;
 
+pub use allocator_api2::alloc::Allocator;
 pub use heap::{
     Grow, Heap, HeapError, Here, LEAST_BYTES, NAME_BYTES, Place, Statistics, grow_with,
 };

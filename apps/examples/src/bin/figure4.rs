@@ -27,9 +27,9 @@
 
 use client_lib::Error;
 use client_lib::raw::*;
-use examples::only_value;
 use runtime::println;
 
+runtime::heap!(1 << 14);
 runtime::main!(main);
 
 fn main() -> Result<i32, Error> {
@@ -54,10 +54,11 @@ fn main() -> Result<i32, Error> {
     let vid = vas_find("v0")?;
     let vh = vas_attach(vid)?;
     vas_switch(vh)?;
-    let t = only_value::<u64>(sid);
-    // SAFETY: the thread is inside the VAS, where the segment is mapped to be written; a page
-    // begins at its base, and nobody else has it yet.
+    let t: *mut u64 = malloc(size_of::<u64>()).cast();
+    // SAFETY: from the VAS's heap, of this size, and nobody else has it.
     unsafe { *t = 42 };
+    // By this the next process finds it.
+    vas_set_root(vid, "t", t.addr() as u64)?;
     println!("figure4: wrote at {t:p}, and ends");
     Ok(0)
 }

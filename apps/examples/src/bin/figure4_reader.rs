@@ -6,20 +6,21 @@
 #![no_std]
 #![no_main]
 
+use core::ptr;
+
 use client_lib::Error;
 use client_lib::raw::*;
-use examples::only_value;
 use runtime::println;
 
+runtime::heap!(1 << 14);
 runtime::main!(main);
 
 fn main() -> Result<i32, Error> {
     let vid = vas_find("v0")?;
     let vh = vas_attach(vid)?;
-    let t = only_value::<u64>(seg_find("s0")?);
+    let t: *const u64 = ptr::with_exposed_provenance(vas_root(vid, "t")? as usize);
     let before = vas_switch(vh)?;
-    // SAFETY: the thread is inside the VAS, where the segment is mapped. A page begins at its base,
-    // it was zeroed when it was made, and whoever wrote to it has ended.
+    // SAFETY: the thread is inside the VAS, where `figure4` has left such a value.
     let value = unsafe { *t };
     vas_switch(before)?;
     vas_detach(vh)?;
