@@ -16,8 +16,8 @@ use crate::lock::{vas_inconsistent, vas_set_consistent};
 use crate::malloc::HEAP;
 use crate::switch::{Space, vas_switch, vas_switch_try};
 use crate::{
-    Attachment, Base, Command, Lifetime, Segment, Vas, seg_alloc_lockable, seg_attach, seg_ctl,
-    seg_detach, seg_find, seg_free, seg_grow, seg_stat, vas_attach, vas_create, vas_ctl,
+    Attachment, Base, Command, Lifetime, Segment, Vas, seg_alloc_lockable, seg_at, seg_at_id,
+    seg_attach, seg_ctl, seg_detach, seg_free, seg_grow, seg_stat, vas_attach, vas_create, vas_ctl,
     vas_delete, vas_detach, vas_find, vas_root, vas_set_root, vas_stat,
 };
 
@@ -253,9 +253,12 @@ impl<R: Root> DataVas<R> {
     /// Deletes the VAS and its segment, with all data.
     ///
     /// # Errors
-    /// Those of [`vas_delete`], [`seg_find`] and [`seg_free`].
+    /// Those of [`vas_attach`], [`seg_at`](crate::seg_at), [`vas_delete`] and [`seg_free`].
     pub fn delete(&self) -> Result<(), Error> {
-        let segment = seg_find(self.name.as_str())?;
+        let attachment = vas_attach(&self.vas, Access::ReadOnly)?;
+        let segment = seg_at(&attachment, self.base.addr().get() as u64);
+        vas_detach(attachment).map_err(|(_, error)| error)?;
+        let segment = segment?;
         vas_delete(&self.vas)?;
         seg_free(&segment)
     }
@@ -270,8 +273,9 @@ fn base(address: u64) -> Result<NonNull<u8>, HeapError> {
 }
 
 /// How heaps have their segments grown.
-pub(crate) fn grow(name: &str, bytes: usize) -> Option<usize> {
-    let mut segment = seg_find(name).ok()?;
+pub(crate) fn grow(base: usize, bytes: usize) -> Option<usize> {
+    let active = Space::current().attachment()?;
+    let mut segment = seg_at_id(active.id, base as u64).ok()?;
     seg_grow(&mut segment, bytes as u64).ok()?;
     Some(segment.size() as usize)
 }
@@ -390,13 +394,13 @@ impl<R: Root> Writer<R> {
     /// or has another root. The memory stays as much as it was.
     ///
     /// # Errors
-    /// Those of [`seg_find`]; [`DataError::Nested`], [`HeapError::TooSmall`], those of
+    /// Those of [`seg_at`](crate::seg_at); [`DataError::Nested`], [`HeapError::TooSmall`], those of
     /// [`vas_switch`].
     pub fn rebuild(
         &self,
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
     ) -> Result<(), DataError> {
-        let bytes = seg_find(self.0.name.as_str())?.size();
+        let bytes = self.0.segment()?.size();
         self.build(bytes, root)
     }
 
@@ -465,6 +469,12 @@ impl<R: Root> Attached<R> {
         } else {
             Err(DataError::NotLocked)
         }
+    }
+
+    /// The segment of the heap.
+    fn segment(&self) -> Result<Segment, Error> {
+        let active = self.space.attachment().ok_or(Error::StaleAttachment)?;
+        seg_at_id(active.id, self.place.base() as u64)
     }
 
     #[inline]

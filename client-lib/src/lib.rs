@@ -38,11 +38,11 @@ mod switch;
 
 use protocol::limits;
 use protocol::message::{
-    AttachmentEntry, QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAttach, SegAttachLocal,
-    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree, SegGrow, SegList,
-    SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasAttachments, VasClone, VasCreate,
-    VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
-    VasStatistics,
+    AttachmentEntry, QuotaStat, QuotaStatistics, Restrict, SegAlloc, SegAt, SegAttach,
+    SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegEntry, SegFind, SegFree,
+    SegGrow, SegList, SegStat, SegStatistics, ServerStat, Statistics, VasAttach, VasAttachments,
+    VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasRoot,
+    VasSetRoot, VasStat, VasStatistics,
 };
 pub use protocol::message::{Base, Command, Lifetime, VasCommand};
 pub use protocol::{Access, AttachmentId, Error, LockMode, Mode, Name, PageSize, Rights};
@@ -313,6 +313,26 @@ pub fn seg_find(name: &str) -> Result<Segment, Error> {
         &[],
         &slot,
     )?;
+    Ok(Segment::new(slot, granted))
+}
+
+/// Looks up the segment that this process has at an address through an attachment. The handle has
+/// all rights that the segment's mode bits give this process.
+///
+/// # Errors
+/// [`Error::StaleAttachment`], [`Error::NotFound`], [`Error::PermissionDenied`],
+/// [`Error::OutOfSlots`].
+pub fn seg_at(attachment: &Attachment, address: u64) -> Result<Segment, Error> {
+    seg_at_id(attachment.id(), address)
+}
+
+fn seg_at_id(attachment: AttachmentId, address: u64) -> Result<Segment, Error> {
+    let slot = Slot::new()?;
+    let request = SegAt {
+        attachment,
+        address,
+    };
+    let granted = rpc::receive(&request, &[], &slot)?;
     Ok(Segment::new(slot, granted))
 }
 

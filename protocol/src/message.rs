@@ -116,6 +116,8 @@ operations! {
     SegCopy = 26 => ();
     /// [`SegGrow`]
     SegGrow = 27 => SegGranted;
+    /// [`SegAt`]
+    SegAt = 28 => SegGranted;
     /// [`ServerStat`]
     ServerStat = 32 => Statistics;
     /// [`Restrict`]
@@ -502,6 +504,16 @@ pub struct SegAlloc {
 pub struct SegFind {
     /// Its name.
     pub name: Name,
+}
+
+/// Looks up the segment that an attachment of this process has at an address. The reply carries a
+/// handle as that to [`SegFind`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegAt {
+    /// The attachment.
+    pub attachment: AttachmentId,
+    /// Any address in the segment.
+    pub address: u64,
 }
 
 /// Adds a segment to a VAS; all who are attached see it. Caps: the VAS, the segment.

@@ -37,7 +37,7 @@ use core::ops::{Range, RangeInclusive};
 
 use protocol::message::{
     Departure, Explain, HandleStat, Operation, Quota, QuotaStat, Request, Restrict, SegAlloc,
-    SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
+    SegAt, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree,
     SegGrow, SegList, SegStat, ServerStat, SessionCreate, SessionEnd, Statistics, VasAttach,
     VasAttachments, VasClone, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasLock,
     VasRoot, VasSetConsistent, VasSetRoot, VasStat, VasUnlock,
@@ -456,6 +456,7 @@ impl<K: Kernel> Server<K> {
             Operation::SegFind => {
                 message.answer(|request: SegFind, _| self.seg_find(session, &request))
             }
+            Operation::SegAt => message.answer(|request: SegAt, _| self.seg_at(session, request)),
             Operation::SegAttach => {
                 message.answer(|request: SegAttach, handles| self.seg_attach(request, handles))
             }

@@ -209,7 +209,7 @@ impl Arena<'_> {
 }
 
 #[cfg(not(test))]
-pub use guest::{file, overwrite, read, write};
+pub use guest::{overwrite, read, write};
 
 /// Memory as the VAS service and init provide it.
 #[cfg(not(test))]
@@ -255,19 +255,6 @@ mod guest {
         let result = work(unsafe { Arena::new(base, segment.size() as usize) });
         vas_switch(before)?;
         Ok(result)
-    }
-
-    /// A file of the image that this process was given.
-    pub fn file(name: &str) -> Option<&'static [u8]> {
-        let info = runtime::start_info();
-        let file = info.files.iter().find(|file| file.name.as_str() == name)?;
-        if file.size == 0 {
-            return Some(&[]);
-        }
-        let base = ptr::with_exposed_provenance(file.base as usize);
-        // SAFETY: init has mapped the file there, read-only, for as long as the process lives,
-        // in every space of it.
-        Some(unsafe { core::slice::from_raw_parts(base, file.size as usize) })
     }
 
     /// Writes to a region that is mapped read-only, which is meant to fault. If it does not,

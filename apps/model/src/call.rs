@@ -7,9 +7,10 @@ use core::hash::Hasher;
 
 use fnv::FnvHasher;
 use protocol::message::{
-    self, HandleStat, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetach,
-    SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat, VasAttach, VasClone, VasCommand,
-    VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot, VasStat,
+    self, HandleStat, Restrict, SegAlloc, SegAt, SegAttach, SegAttachLocal, SegCopy, SegCtl,
+    SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat, VasAttach, VasClone,
+    VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot, VasSetRoot,
+    VasStat,
 };
 use protocol::{AttachmentId, Error, Name};
 use serde::Serialize;
@@ -126,7 +127,7 @@ macro_rules! requests {
 
 requests! {
     VasCreate, VasFind, VasAttach, VasDetach, VasDelete, VasList, VasStat, VasCtl, VasClone,
-    VasSetRoot, VasRoot, SegAlloc, SegFind, SegAttach, SegDetach, SegFree, SegList,
+    VasSetRoot, VasRoot, SegAlloc, SegFind, SegAt, SegAttach, SegDetach, SegFree, SegList,
     SegAttachLocal, SegDetachLocal, SegStat, SegCtl, SegCopy, SegGrow, Restrict, HandleStat,
 }
 
@@ -135,6 +136,7 @@ impl Request {
     pub(crate) const fn attachment(&mut self) -> Option<&mut AttachmentId> {
         match self {
             Request::VasDetach(VasDetach { attachment })
+            | Request::SegAt(SegAt { attachment, .. })
             | Request::SegAttachLocal(SegAttachLocal { attachment, .. })
             | Request::SegDetachLocal(SegDetachLocal { attachment })
             | Request::VasCtl(VasCtl {

@@ -12,10 +12,10 @@ use core::ops::Range;
 use fastrand::Rng;
 use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES, SLOT_BYTES};
 use protocol::message::{
-    Base, Command, HandleStat, Lifetime, Restrict, SegAlloc, SegAttach, SegAttachLocal, SegCopy,
-    SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat, VasAttach,
-    VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList, VasRoot,
-    VasSetRoot, VasStat,
+    Base, Command, HandleStat, Lifetime, Restrict, SegAlloc, SegAt, SegAttach, SegAttachLocal,
+    SegCopy, SegCtl, SegDetach, SegDetachLocal, SegFind, SegFree, SegGrow, SegList, SegStat,
+    VasAttach, VasClone, VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasFind, VasList,
+    VasRoot, VasSetRoot, VasStat,
 };
 use protocol::{Access, AttachmentId, Kind, Mode, Name, PageSize, Rights, limits};
 
@@ -37,7 +37,7 @@ const AROUND: u64 = 10;
 type Choice = fn(&mut Chooser<'_>) -> Option<Action>;
 
 /// What is chosen, and how often.
-const CHOICES: [(u32, Choice); 32] = [
+const CHOICES: [(u32, Choice); 33] = [
     (2, |of| of.vas_create()),
     (4, |of| {
         let name = of.taken_name(Kind::Vas);
@@ -64,6 +64,7 @@ const CHOICES: [(u32, Choice); 32] = [
         let name = of.taken_name(Kind::Segment);
         Some(ask(SegFind { name }))
     }),
+    (3, |of| of.seg_at()),
     (14, |of| of.seg_attach()),
     (3, |of| of.seg_detach()),
     (10, |of| of.seg_attach_local()),
@@ -503,6 +504,24 @@ impl Chooser<'_> {
         let pages: Vec<u64> = segment.pages().collect();
         let address = self.random.choice(pages)?;
         Some(Action::Touch(attachment, Touch::Load(address)))
+    }
+
+    /// What is at an address of a segment, most often one that the attachment sees.
+    fn seg_at(&mut self) -> Option<Action> {
+        let attachment = self.attachment()?;
+        let segment = self.random.choice(self.specification.segments.values())?;
+        let pages: Vec<u64> = segment.pages().collect();
+        let mut address = self.random.choice(pages)?;
+        if !self.seldom(4) {
+            let access = self.access();
+            if let Some((_, page)) = self.page(access) {
+                address = page.address;
+            }
+        }
+        Some(ask(SegAt {
+            attachment,
+            address,
+        }))
     }
 
     fn scan(&mut self) -> Option<Action> {

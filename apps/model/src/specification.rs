@@ -184,6 +184,7 @@ impl Specification {
             Request::VasRoot(request) => Reply::VasRoot(self.vas_root(asker, request)?),
             Request::SegAlloc(request) => Reply::SegAlloc(self.seg_alloc(asker, request)?),
             Request::SegFind(request) => Reply::SegFind(self.seg_find(asker, request)?),
+            Request::SegAt(request) => Reply::SegAt(self.seg_at(asker, request)?),
             Request::SegAttach(request) => Reply::SegAttach(self.seg_attach(asker, request)?),
             Request::SegDetach(_) => Reply::SegDetach(self.seg_detach(asker)?),
             Request::SegFree(_) => Reply::SegFree(self.seg_free(asker)?),

@@ -30,9 +30,6 @@ type Blocks = Tlsf<'static, u64, u16, 59, CLASSES>;
 /// Bytes of the least segment that a heap fits in.
 pub const LEAST_BYTES: usize = 16 << 10;
 
-/// Bytes of the longest name that a heap keeps of its segment.
-pub const NAME_BYTES: usize = 64;
-
 /// `sel4heap`, as the bytes lie in memory.
 const MAGIC: u64 = u64::from_le_bytes(*b"sel4heap");
 
@@ -70,7 +67,6 @@ struct Header {
     changing: u64,
     root: *mut u8,
     statistics: Statistics,
-    name: heapless::String<NAME_BYTES>,
     blocks: Blocks,
 }
 
@@ -130,8 +126,9 @@ impl fmt::Display for HeapError {
 
 impl core::error::Error for HeapError {}
 
-/// Makes a segment, named first, at least so many bytes large, and answers how large it is then.
-pub type Grow = fn(&str, usize) -> Option<usize>;
+/// Makes the segment, whose base comes first, at least so many bytes large, and answers how large it
+/// is then.
+pub type Grow = fn(usize, usize) -> Option<usize>;
 
 /// What this process grows segments with. A function of its own, so it lies outside of all heaps.
 static GROW: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -141,14 +138,14 @@ pub fn grow_with(grow: Grow) {
     GROW.store(grow as *mut (), Ordering::Relaxed);
 }
 
-fn grow(name: &str, bytes: usize) -> Option<usize> {
+fn grow(base: usize, bytes: usize) -> Option<usize> {
     let grow = GROW.load(Ordering::Relaxed);
     if grow.is_null() {
         return None;
     }
     // SAFETY: only `grow_with` stores there, and only such functions.
     let grow: Grow = unsafe { core::mem::transmute(grow) };
-    grow(name, bytes)
+    grow(base, bytes)
 }
 
 /// A heap in a VAS, for one stay in it for writing.
@@ -191,12 +188,17 @@ impl Place {
         }
     }
 
+    /// The first address.
+    pub fn base(self) -> usize {
+        self.header.addr().get()
+    }
+
     fn header(self) -> *mut Header {
         self.header.as_ptr()
     }
 
     /// Makes a heap of the `bytes` of the segment, with a root that `root` makes. What was there
-    /// is discarded, without being dropped. The segment is called `name`.
+    /// is discarded, without being dropped. `name` tells the heap from others at the same address.
     ///
     /// # Errors
     /// [`HeapError::TooSmall`]; then there is no heap.
@@ -209,8 +211,7 @@ impl Place {
         name: &str,
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
     ) -> Result<(), HeapError> {
-        let name = heapless::String::try_from(name).map_err(|_| HeapError::TooSmall)?;
-        let tag = tag_of(&name);
+        let tag = tag_of(name);
         if bytes < LEAST_BYTES {
             return Err(HeapError::TooSmall);
         }
@@ -238,7 +239,6 @@ impl Place {
                     bytes,
                     ..Statistics::default()
                 },
-                name,
                 blocks: Blocks::new(),
             });
         }
@@ -273,7 +273,7 @@ impl Place {
     }
 
     /// Calls `work` with the heap, whatever its root is, for who allocates as in C. If there is
-    /// none, it is made of `bytes`, without a root and without growing.
+    /// none, it is made of `bytes`, without a root.
     ///
     /// # Errors
     /// [`HeapError::OtherFormat`], [`HeapError::HalfChanged`], [`HeapError::TooSmall`].
@@ -477,10 +477,10 @@ impl<'v> Heap<'v> {
             .and_then(|needed| needed.checked_add(4 * rlsf::GRANULARITY))
             .and_then(|needed| needed.checked_add(bytes))
             .ok_or(AllocError)?;
-        let name = self.header().name.clone();
+        let base = self.header.addr().get();
         let doubled = needed.max(bytes.saturating_mul(2));
-        let now = grow(&name, doubled)
-            .or_else(|| grow(&name, needed))
+        let now = grow(base, doubled)
+            .or_else(|| grow(base, needed))
             .filter(|&now| now >= needed)
             .ok_or(AllocError)?;
         let end = self.header.cast::<u8>().as_ptr().wrapping_add(bytes);

@@ -26,9 +26,7 @@ mod shape;
 mod store;
 
 pub use allocator_api2::alloc::Allocator;
-pub use heap::{
-    Grow, Heap, HeapError, Here, LEAST_BYTES, NAME_BYTES, Place, Statistics, grow_with,
-};
+pub use heap::{Grow, Heap, HeapError, Here, LEAST_BYTES, Place, Statistics, grow_with};
 pub use inside::{Inside, Reading, Writing};
 pub use pointer::{CheckedPtr, OutOfVas, VasBox, VasPtr, WrongVas};
 pub use shape::Shape;

@@ -44,4 +44,4 @@ mod panic;
 #[cfg(panic = "abort")]
 mod unwind;
 
-pub use process::{Termination, exit, server_start_info, start_info};
+pub use process::{Termination, exit, file, server_start_info, start_info};

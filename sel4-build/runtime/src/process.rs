@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a process knows of itself, and what it can ask of `init`.
 
-use core::fmt;
+use core::{fmt, ptr};
 
 use protocol::Name;
 use protocol::address_map::{PAGE_BYTES, START_INFO};
@@ -36,7 +36,7 @@ impl<T: Termination, E: fmt::Display> Termination for Result<T, E> {
         match self {
             Ok(value) => value.report(),
             Err(error) => {
-                crate::println!("error: {error}");
+                crate::println!("error: {error:#}");
                 1
             }
         }
@@ -50,6 +50,19 @@ impl<T: Termination, E: fmt::Display> Termination for Result<T, E> {
 /// If there is no such information: in the root task and in the VAS server.
 pub fn start_info() -> StartInfo {
     read_start_page().expect("the start page holds no start information")
+}
+
+/// A file of the image that the system description gives to this component.
+pub fn file(name: &str) -> Option<&'static [u8]> {
+    let info = start_info();
+    let file = info.files.iter().find(|file| file.name.as_str() == name)?;
+    if file.size == 0 {
+        return Some(&[]);
+    }
+    let base = ptr::with_exposed_provenance(file.base as usize);
+    // SAFETY: `init` has mapped the file there, read-only, for as long as the process lives, in
+    // every space of it.
+    Some(unsafe { core::slice::from_raw_parts(base, file.size as usize) })
 }
 
 /// What the VAS server was started with.

@@ -76,12 +76,13 @@ impl<K: Kernel> Server<K> {
     }
 
     /// The segment at an address of the VAS of an attachment.
-    fn segment_at(&self, attachment: &Attachment, address: u64) -> Option<Place<'_, K>> {
+    pub(super) fn segment_at(&self, attachment: &Attachment, address: u64) -> Option<Place<'_, K>> {
         let vas = self.vases.get(attachment.vas)?;
         let mut segments = vas.segments.iter().chain(&attachment.segments);
         segments.find_map(|&(key, access)| {
             let segment = self.segments.get(key)?;
             segment.contains(address).then_some(Place {
+                key,
                 segment,
                 vas,
                 access,
@@ -110,7 +111,9 @@ impl Session {
     }
 }
 
-struct Place<'a, K> {
+/// A segment where it is attached.
+pub(super) struct Place<'a, K> {
+    pub(super) key: Key,
     segment: &'a Segment,
     vas: &'a Vas<K>,
     access: Access,

@@ -9,8 +9,8 @@ use core::ops::{Bound, Range};
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    Base, Command, Departure, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
-    SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
+    Base, Command, Departure, SegAlloc, SegAt, SegAttach, SegAttachLocal, SegCopy, SegCtl,
+    SegDetachLocal, SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, Name, PageSize, Rights, limits};
 
@@ -225,6 +225,21 @@ impl<K: Kernel> Server<K> {
             .segment_names
             .get(&request.name)
             .ok_or(Error::NotFound)?;
+        self.segment_found(session, key)
+    }
+
+    pub(super) fn seg_at(&mut self, session: Key, request: SegAt) -> Granted<SegGranted> {
+        let attachment = self
+            .attachment_of(session, request.attachment)
+            .and_then(|key| self.attachments.get(key))
+            .ok_or(Error::StaleAttachment)?;
+        let place = self.segment_at(attachment, request.address);
+        let key = place.ok_or(Error::NotFound)?.key;
+        self.segment_found(session, key)
+    }
+
+    /// A handle with the rights that the mode bits give.
+    fn segment_found(&mut self, session: Key, key: Key) -> Granted<SegGranted> {
         let session = self.sessions.get(session).ok_or(Error::UnknownOperation)?;
         let segment = self.segments.get_mut(key).ok_or(Error::NotFound)?;
         let (rights, handle) = segment

@@ -347,6 +347,17 @@ fn deeds(operation: Operation) -> &'static [Deed] {
             "seg_find",
             &[|scene| scene.world.find_segment(&scene.process, "far").map(drop)],
         )],
+        Operation::SegAt => &[(
+            "seg_at",
+            &[|scene| {
+                let attachment = scene.attached.id;
+                let (world, process) = (&mut scene.world, &scene.process);
+                let granted = world.stat_segment(process, scene.inside)?;
+                world
+                    .segment_at(process, attachment, granted.base)
+                    .map(drop)
+            }],
+        )],
         Operation::SegAttach => &[
             (
                 "seg_attach with new tables",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use protocol::address_map::{GLOBAL, LOCAL};
-use protocol::message::SegEntry;
-use protocol::{Error, Kind, PageSize, Rights};
+use protocol::message::{Command, SegAttachLocal, SegEntry};
+use protocol::{Error, Kind, Mode, PageSize, Rights};
 
 use crate::support::*;
 
@@ -23,6 +23,44 @@ fn an_allocated_segment_can_be_found_and_is_described() {
     assert_eq!(found.page_size, PageSize::Small);
     let answer = world.find_segment(&process, "hea").map(|_| ());
     assert_eq!(answer, Err(Error::NotFound));
+}
+
+#[test]
+fn the_segment_at_an_address_of_an_attachment_is_found_as_by_its_name() {
+    let mut world = World::new();
+    let process = world.process(1, &[]);
+    let other = world.process(2, &[]);
+    let vas = world.vas(&process, "data");
+    let segment = world.segment(&process, "heap", BASE, 8 * KIB);
+    world.add(&process, vas, segment, READ_WRITE).unwrap();
+    let attached = world.attach(&process, vas, READ_ONLY).unwrap().id;
+    let local = world.segment(&process, "local", LOCAL.start, 4 * KIB);
+    let request = SegAttachLocal {
+        attachment: attached,
+        access: READ_ONLY,
+    };
+    world.call(&process, &request, &[local]).unwrap();
+    for (name, base, size) in [("heap", BASE, 8 * KIB), ("local", LOCAL.start, 4 * KIB)] {
+        let by_name = world.find_segment(&process, name).unwrap().0;
+        for address in [base, base + size - 1] {
+            let (granted, cap) = world.segment_at(&process, attached, address).unwrap();
+            assert_eq!(granted, by_name);
+            assert_eq!(world.stat_segment(&process, cap).unwrap().base, base);
+        }
+        for address in [base - 1, base + size] {
+            let answer = world.segment_at(&process, attached, address).map(|_| ());
+            assert_eq!(answer, Err(Error::NotFound));
+        }
+    }
+    let answer = world.segment_at(&other, attached, BASE).map(|_| ());
+    assert_eq!(answer, Err(Error::StaleAttachment), "of another process");
+
+    let (_, vas) = world.find_vas(&other, "data").unwrap();
+    let attached = world.attach(&other, vas, READ_ONLY).unwrap().id;
+    let closed = Command::Mode(Mode(0o600));
+    world.control_segment(&process, segment, closed).unwrap();
+    let answer = world.segment_at(&other, attached, BASE).map(|_| ());
+    assert!(matches!(answer, Err(Error::PermissionDenied { .. })));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use protocol::limits::{RECLAIM_UNITS, STEP_UNITS};
 use protocol::message::{
     AttachmentEntry, Base, Command, Described, Explain, Granted, HandleStat, Lifetime, Locked,
     Operation, Principal, PrivateExtent, PrivateForm, Quota, QuotaStat, QuotaStatistics, Request,
-    Restrict, Root, SegAlloc, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind, SegFree,
-    SegGranted, SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
+    Restrict, Root, SegAlloc, SegAt, SegAttach, SegCopy, SegCtl, SegDetach, SegEntry, SegFind,
+    SegFree, SegGranted, SegGrow, SegList, SegStat, SegStatistics, ServerStat, SessionCreate,
     SessionCreated, SessionEnd, SessionId, Statistics, VasAttach, VasAttachments, VasClone,
     VasCommand, VasCreate, VasCtl, VasDelete, VasDetach, VasEntry, VasFind, VasList, VasLock,
     VasRoot, VasSetRoot, VasStat, VasStatistics, VasUnlock, Wait,
@@ -616,6 +616,20 @@ impl World {
     ) -> Result<(SegGranted, Held), Error> {
         let name = name(text);
         self.call(process, &SegFind { name }, &[])
+            .map(|(granted, cap)| (granted, cap.unwrap()))
+    }
+
+    pub fn segment_at(
+        &mut self,
+        process: &Process,
+        attachment: AttachmentId,
+        address: u64,
+    ) -> Result<(SegGranted, Held), Error> {
+        let request = SegAt {
+            attachment,
+            address,
+        };
+        self.call(process, &request, &[])
             .map(|(granted, cap)| (granted, cap.unwrap()))
     }
 

@@ -39,7 +39,7 @@ fn run() -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    let text = memory::file(FILE).context("the file is missing")?;
+    let text = runtime::file(FILE).context("the file is missing")?;
     let counts = slice::count(text, WORDS_AT_ONCE);
     let bytes = counts.index_bytes() as u64;
     let segment = client_lib::seg_alloc(SEGMENT, GLOBAL.start, bytes, None, MODE)

@@ -32,7 +32,7 @@ fn main() -> i32 {
 }
 
 fn run() -> Result<()> {
-    let text = memory::file(FILE).context("the file is missing")?;
+    let text = runtime::file(FILE).context("the file is missing")?;
     let vas = client_lib::vas_find(VAS).context("finding the VAS")?;
     let segment = client_lib::seg_find(SEGMENT).context("finding the segment")?;
     let attachment =

@@ -8,8 +8,8 @@ use core::ops::Range;
 
 use protocol::address_map::{GLOBAL, LOCAL, SLOT_BYTES};
 use protocol::message::{
-    Base, Command, SegAlloc, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal, SegEntry,
-    SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
+    Base, Command, SegAlloc, SegAt, SegAttach, SegAttachLocal, SegCopy, SegCtl, SegDetachLocal,
+    SegEntry, SegFind, SegGranted, SegGrow, SegList, SegPage, SegStatistics,
 };
 use protocol::{Access, Error, Kind, Limit, Name, PageSize, Rights, limits};
 
@@ -103,7 +103,28 @@ impl Specification {
         asker: &Asker<'_>,
         request: &SegFind,
     ) -> Result<SegGranted, Refusal> {
-        let (number, segment) = self.segment_named(&request.name).ok_or(Error::NotFound)?;
+        let (number, _) = self.segment_named(&request.name).ok_or(Error::NotFound)?;
+        self.segment_found(asker, number)
+    }
+
+    pub(super) fn seg_at(
+        &mut self,
+        asker: &Asker<'_>,
+        request: &SegAt,
+    ) -> Result<SegGranted, Refusal> {
+        let attachment = self.own_attachment(asker, request.attachment)?;
+        let mut seen = self.seen_by(&self.attachments[&attachment]);
+        let found = seen.find(|(_, segment, _)| {
+            let addresses = segment.base..segment.base + segment.size;
+            addresses.contains(&request.address)
+        });
+        let (number, ..) = found.ok_or(Error::NotFound)?;
+        drop(seen);
+        self.segment_found(asker, number)
+    }
+
+    fn segment_found(&mut self, asker: &Asker<'_>, number: Number) -> Result<SegGranted, Refusal> {
+        let segment = &self.segments[&number];
         let rights = segment.object.find(asker.process)?;
         let granted = segment.granted(rights);
         self.grant(asker, Kind::Segment, number, rights);

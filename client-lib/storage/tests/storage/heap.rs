@@ -94,12 +94,13 @@ fn a_heap_that_is_full_says_so_and_goes_on() {
 }
 
 thread_local! {
-    /// The end that segments may grow to in this thread, and how large they are made.
-    static ROOM: Cell<usize> = const { Cell::new(0) };
+    /// The segment that grows in this thread, and how large it may become.
+    static ROOM: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-fn grow(name: &str, bytes: usize) -> Option<usize> {
-    (name == "grows" && bytes <= ROOM.get()).then(|| bytes.next_multiple_of(4096))
+fn grow(base: usize, bytes: usize) -> Option<usize> {
+    let (grows, room) = ROOM.get();
+    (base == grows && bytes <= room).then(|| bytes.next_multiple_of(4096))
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn a_heap_grows_with_its_segment_as_far_as_that_goes() {
     segment
         .build::<Numbers>("grows", |heap| VasVec::new_in(heap))
         .unwrap();
-    ROOM.set(segment.room());
+    ROOM.set((segment.base(), segment.room()));
     let pushed = |mut inside: storage::Inside<'_, Numbers, _>| {
         let mut pushed = 0;
         while inside.root_mut().try_reserve(1).is_ok() {
