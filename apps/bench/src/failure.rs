@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use client_lib::Error;
+use client_lib::{DataError, Error};
 use protocol::process::InitError;
 
 use crate::count::NotInstructions;
@@ -16,6 +16,8 @@ pub enum Failure {
     Counter(NotInstructions),
     /// The VAS service refused.
     Service(Error),
+    /// Data of a VAS cannot be used.
+    Data(DataError),
     /// init refused.
     Init(InitError),
     /// The kernel refused.
@@ -31,6 +33,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Counter(error) => error.fmt(out),
             Failure::Service(error) => write!(out, "the VAS service: {error}"),
+            Failure::Data(error) => error.fmt(out),
             Failure::Init(error) => write!(out, "init: {error}"),
             Failure::Kernel(error) => write!(out, "the kernel: {error}"),
             Failure::Refused => out.write_str("the kernel refused to switch"),
@@ -48,6 +51,12 @@ impl From<NotInstructions> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Service(error)
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Failure::Data(error)
     }
 }
 

@@ -5,6 +5,7 @@
 //! A benchmark `x` is the system `bench-x` and a module here that says what its figures must
 //! meet and how they are drawn. Its results are written to `docs/results`.
 
+mod data;
 mod figure;
 mod path;
 mod plot;
@@ -30,6 +31,8 @@ pub enum Benchmark {
     Switch,
     /// How long the longest request keeps others waiting
     Steps,
+    /// Using data of known types: entering their VAS, allocating, following pointers
+    Data,
 }
 
 impl Benchmark {
@@ -37,6 +40,7 @@ impl Benchmark {
         match self {
             Benchmark::Switch => "switch",
             Benchmark::Steps => "steps",
+            Benchmark::Data => "data",
         }
     }
 
@@ -44,6 +48,7 @@ impl Benchmark {
         match self {
             Benchmark::Switch => switch::requirements(runs),
             Benchmark::Steps => steps::requirements(runs),
+            Benchmark::Data => data::requirements(runs),
         }
     }
 
@@ -51,6 +56,7 @@ impl Benchmark {
         match self {
             Benchmark::Switch => switch::plot(runs),
             Benchmark::Steps => steps::plot(runs),
+            Benchmark::Data => data::plot(runs),
         }
     }
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The benchmark `data`: what using data of known types may cost, and how it is drawn. The names
+//! are those of `apps/bench/src/bin/data`.
+
+use anyhow::Result;
+
+use super::figure::{Requirement, Run};
+use super::plot::{Bars, Group, svg};
+
+const THERE_AND_BACK: &str = "there and back";
+const COOPERATIVE: [&str; 2] = ["locks cooperative, to read", "locks cooperative, to write"];
+const ENFORCED: [&str; 2] = ["locks enforced, to read", "locks enforced, to write"];
+/// The figure of switching.
+const SWITCHING: u64 = 0;
+/// Those of entering.
+const ENTERING: [u64; 2] = [1, 2];
+
+pub fn requirements(runs: &[Run]) -> Vec<Requirement> {
+    let mut requirements = Vec::new();
+    for run in runs {
+        for series in COOPERATIVE.into_iter().chain(ENFORCED) {
+            let counted = |x| run.median(THERE_AND_BACK, series, x);
+            let [nothing, word] = ENTERING.map(counted);
+            // Both must have been counted.
+            let dearest = nothing.zip(word).map(|(nothing, word)| nothing.max(word));
+            let text = format!(
+                "entering a VAS with data and leaving it, to read or write a word of its root, \
+                 costs on the {} kernel what bare switching costs, within 10 % ({series})",
+                run.kernel
+            );
+            let switching = counted(SWITCHING);
+            requirements.push(Requirement::within(&text, 10, dearest, switching));
+        }
+    }
+    requirements
+}
+
+pub fn plot(runs: &[Run]) -> Result<String> {
+    svg((1240, 940), |area| {
+        let [cooperative, enforced, allocating, following] = &area.split_evenly((2, 2))[..] else {
+            unreachable!("two by two are four");
+        };
+        entering(runs, "There and back, locks cooperative", COOPERATIVE).draw(cooperative)?;
+        entering(runs, "There and back, locks enforced", ENFORCED).draw(enforced)?;
+        let group = |name, measure, series, x| -> Group<'_> {
+            let bar = |run: &Run| (run.kernel, run.median(measure, series, x));
+            (name, runs.iter().map(bar).collect())
+        };
+        let groups = vec![
+            group("allocate, private", "allocate", "256 bytes", 0),
+            group("allocate, in a VAS", "allocate", "256 bytes", 1),
+            group("free, private", "free", "256 bytes", 0),
+            group("free, in a VAS", "free", "256 bytes", 1),
+        ];
+        let title = "Allocating and freeing 256 bytes";
+        Bars { title, groups }.draw(allocating)?;
+        let many = "1,000 in a loop";
+        let groups = vec![
+            group("&T", "follow", many, 0),
+            group("VasPtr", "follow", many, 1),
+            group("CheckedPtr, checked", "follow", many, 2),
+        ];
+        let title = "Following 1,000 pointers";
+        Bars { title, groups }.draw(following)
+    })
+}
+
+fn entering<'a>(runs: &[Run], title: &'a str, [reading, writing]: [&str; 2]) -> Bars<'a> {
+    let bars = |series, x| {
+        let bar = |run: &Run| (run.kernel, run.median(THERE_AND_BACK, series, x));
+        runs.iter().map(bar).collect()
+    };
+    Bars {
+        title,
+        groups: vec![
+            ("vas_switch, to read", bars(reading, SWITCHING)),
+            ("Reader::enter, a word read", bars(reading, ENTERING[1])),
+            ("vas_switch, to write", bars(writing, SWITCHING)),
+            ("Writer::enter, a word written", bars(writing, ENTERING[1])),
+        ],
+    }
+}
