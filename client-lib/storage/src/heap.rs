@@ -35,9 +35,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"sel4heap");
 
 /// Stands for the compiler and the crates that decide how what is here lies in memory.
 const FORMAT: u64 = {
-    // FNV-1a. Changed by hand with the version of a crate that lies in segments: rlsf 0.2,
-    // allocator-api2 0.2.
-    let text = concat!(env!("STORAGE_COMPILER"), " 1").as_bytes();
+    // FNV-1a. The number is changed by hand with the header and with the version of a crate that
+    // lies in segments: rlsf 0.2, allocator-api2 0.2.
+    let text = concat!(env!("STORAGE_COMPILER"), " 2").as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut position = 0;
     while position < text.len() {
@@ -59,7 +59,7 @@ struct Header {
     /// [`Shape`] of the root.
     shape: u64,
     /// Differs from that of any other heap that began at the same address, as far as
-    /// [`CheckedPtr`](crate::CheckedPtr) has bits for it.
+    /// [`CheckedPtr`](crate::CheckedPtr) has bits for it. Lies where those are.
     tag: u64,
     /// How often all that was in it was discarded.
     rebuilt: u64,
@@ -383,13 +383,13 @@ fn why_not(magic: u64, format: u64, shape: u64, changing: u64, expected: u64) ->
     }
 }
 
-/// 17 bits of a name.
+/// 17 bits of a name, where no address has bits.
 fn tag_of(name: &str) -> u64 {
     use core::hash::Hasher;
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(name.as_bytes());
     let hash = hasher.finish();
-    (hash ^ hash >> 17 ^ hash >> 34 ^ hash >> 51) & crate::pointer::TAG_MASK
+    (hash ^ hash >> 17 ^ hash >> 34 ^ hash >> 51) << crate::pointer::TAG_SHIFT
 }
 
 /// The heap of the VAS that the thread is in, for one stay in it, whether it may be written or
@@ -504,6 +504,30 @@ impl<'v> Heap<'v> {
             Some(block)
         })
     }
+
+    /// # Safety
+    /// The block is one of this heap, with this layout, and nothing uses it any longer.
+    unsafe fn free(self, block: NonNull<u8>, layout: Layout) {
+        self.change(|header| {
+            // SAFETY: passed on.
+            unsafe { header.blocks.deallocate(block, layout.align()) };
+            header.statistics.remove(layout.size());
+        });
+    }
+
+    /// Makes a block another size, perhaps elsewhere. If there is no room, it is what it was.
+    ///
+    /// # Safety
+    /// The block is one of this heap, with the old layout, and the new one has the same alignment.
+    unsafe fn resize(self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        self.change(|header| {
+            // SAFETY: passed on.
+            let resized = unsafe { header.blocks.reallocate(block, new) }?;
+            header.statistics.remove(old.size());
+            header.statistics.add(new.size());
+            Some(resized)
+        })
+    }
 }
 
 impl Statistics {
@@ -521,7 +545,11 @@ impl Statistics {
 
 // SAFETY: blocks stay valid until they are given back, whichever copy of the heap gives them, as
 // all copies are the same heap; it does not move. Blocks of no bytes are dangling.
+//
+// What is not inlined gets a copy of the heap: a collection whose address nobody has can be kept in
+// registers.
 unsafe impl Allocator for Heap<'_> {
+    #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
             let dangling = ptr::without_provenance_mut(layout.align());
@@ -538,17 +566,15 @@ unsafe impl Allocator for Heap<'_> {
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
     }
 
+    #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
-            return;
-        }
-        self.change(|header| {
+        if layout.size() != 0 {
             // SAFETY: the caller got it here, with this layout.
-            unsafe { header.blocks.deallocate(block, layout.align()) };
-            header.statistics.remove(layout.size());
-        });
+            unsafe { self.free(block, layout) };
+        }
     }
 
+    #[inline]
     unsafe fn grow(
         &self,
         block: NonNull<u8>,
@@ -556,14 +582,8 @@ unsafe impl Allocator for Heap<'_> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         if old.size() != 0 && old.align() == new.align() {
-            let moved = self.change(|header| {
-                // SAFETY: the caller got it here, with the old layout.
-                let moved = unsafe { header.blocks.reallocate(block, new) }?;
-                header.statistics.remove(old.size());
-                header.statistics.add(new.size());
-                Some(moved)
-            });
-            if let Some(moved) = moved {
+            // SAFETY: the caller got it here, with the old layout.
+            if let Some(moved) = unsafe { self.resize(block, old, new) } {
                 return Ok(NonNull::slice_from_raw_parts(moved, new.size()));
             }
         }

@@ -329,9 +329,7 @@ unsafe impl<'v, T: Store<'v>> Store<'v> for VasPtr<'v, T> {
 }
 
 /// The first bit of the tag: bits 47 to 63 of a user address are 0.
-const TAG_SHIFT: u32 = 47;
-/// The tag, in the lowest bits.
-pub(crate) const TAG_MASK: u64 = (1 << (u64::BITS - TAG_SHIFT)) - 1;
+pub(crate) const TAG_SHIFT: u32 = 47;
 
 /// An address of a value of type `R` in some VAS, which says in which: for what types cannot show
 /// (paper section 4.3), such as a process's own tables of values in many VASes.
@@ -375,7 +373,7 @@ impl<R: Root> CheckedPtr<R> {
     /// The pointer with the tag of its VAS.
     pub fn new<'v>(pointer: VasPtr<'v, R::At<'v>>, here: impl Into<Here<'v>>) -> Self {
         CheckedPtr {
-            tagged: here.into().tag() << TAG_SHIFT | pointer.address() as u64,
+            tagged: here.into().tag() | pointer.address() as u64,
             value: PhantomData,
         }
     }
@@ -386,22 +384,26 @@ impl<R: Root> CheckedPtr<R> {
     /// [`WrongVas`]
     #[inline]
     pub fn check<'v>(self, here: impl Into<Here<'v>>) -> Result<VasPtr<'v, R::At<'v>>, WrongVas> {
-        let address = (self.tagged & !(TAG_MASK << TAG_SHIFT)) as usize;
-        let expected = self.tagged >> TAG_SHIFT;
-        let found = here.into().tag();
-        let wrong = WrongVas {
-            address,
-            expected,
-            found,
-        };
-        if expected != found {
-            return Err(wrong);
+        let tag = here.into().tag();
+        // If it is the same tag, the address remains.
+        let address = self.tagged ^ tag;
+        let pointer = core::ptr::with_exposed_provenance_mut(address as usize);
+        match NonNull::new(pointer) {
+            Some(address_of_value) if address >> TAG_SHIFT == 0 => Ok(VasPtr {
+                address: address_of_value,
+                stay: PhantomData,
+            }),
+            _ => Err(self.wrong(tag)),
         }
-        let pointer = core::ptr::with_exposed_provenance_mut(address);
-        Ok(VasPtr {
-            address: NonNull::new(pointer).ok_or(wrong)?,
-            stay: PhantomData,
-        })
+    }
+
+    #[cold]
+    fn wrong(self, tag: u64) -> WrongVas {
+        WrongVas {
+            address: (self.tagged & ((1 << TAG_SHIFT) - 1)) as usize,
+            expected: self.tagged >> TAG_SHIFT,
+            found: tag >> TAG_SHIFT,
+        }
     }
 }
 

@@ -2,17 +2,20 @@
 
 //! Allocating in a VAS, beside the same allocator in private memory.
 
-use alloc::boxed::Box;
-use core::alloc::Layout;
+use core::alloc::{GlobalAlloc, Layout};
+use core::convert::Infallible;
 use core::hint::black_box;
+use core::ptr::NonNull;
 
-use allocator_api2::alloc::{AllocError, Allocator, Global};
+use allocator_api2::alloc::{AllocError, Allocator};
+use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
 use bench::count::{Counter, Samples};
 use client_lib::Writer;
+use runtime::heap::{Heap, InImage};
 use storage::VasBox;
 
-use crate::{Failure, figures};
+use crate::{Failure, HEAP_BYTES, figures};
 
 const WAYS: [&str; 2] = ["in private memory", "in a VAS"];
 
@@ -30,7 +33,7 @@ const NUMBERS: u64 = 1000;
 pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
     for (series, bytes) in SIZES {
         let layout = Layout::from_size_align(bytes, 16).expect("a power of two");
-        let [allocate, free] = allocate_and_free(counter, Global, layout);
+        let [allocate, free] = allocate_and_free(counter, Private, layout);
         let [there_allocate, there_free] =
             writer.enter(|inside| allocate_and_free(counter, inside.heap(), layout))?;
         figures("allocate", series, WAYS, &[allocate, there_allocate]);
@@ -39,7 +42,7 @@ pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
     boxes(counter, writer, "a box of 8 bytes", 1u64)?;
     boxes(counter, writer, "a box of 1 KiB", [1u64; 128])?;
 
-    let private = push(counter, Global);
+    let private = push(counter, Private);
     let there = writer.enter(|inside| push(counter, inside.heap()))?;
     figures(
         "push to a vector, and drop it",
@@ -63,7 +66,7 @@ fn allocate_and_free(counter: &Counter, allocator: impl Allocator, layout: Layou
 /// Gives back what [`allocate_and_free`] has got.
 #[allow(unsafe_code)]
 #[inline(always)]
-fn free(allocator: &impl Allocator, block: core::ptr::NonNull<u8>, layout: Layout) {
+fn free(allocator: &impl Allocator, block: NonNull<u8>, layout: Layout) {
     // SAFETY: from this allocator, with this layout, and not used again.
     unsafe { allocator.deallocate(block, black_box(layout)) };
 }
@@ -76,7 +79,7 @@ fn boxes<T: Copy>(
     value: T,
 ) -> Result<(), Failure> {
     let [new, dropped] = counter.repeat(|counter| {
-        let (new, boxed) = counter.count(|| black_box(Box::new(value)));
+        let (new, boxed) = counter.count(|| black_box(Box::new_in(value, Private)));
         let (dropped, ()) = counter.count(|| drop(boxed));
         Ok::<_, Failure>([new, dropped])
     })?;
@@ -104,8 +107,51 @@ fn push(counter: &Counter, allocator: impl Allocator + Copy) -> Samples {
                 }
                 black_box(numbers);
             });
-            Ok::<_, core::convert::Infallible>([count])
+            Ok::<_, Infallible>([count])
         })
         .unwrap_or_else(|never| match never {});
     samples
+}
+
+/// A heap such as the runtime's, with nothing else in it, as little is in the VAS. What is free
+/// then looks the same for both.
+#[derive(Clone, Copy)]
+struct Private;
+
+static HEAP: Heap<InImage<HEAP_BYTES>> = Heap::new(InImage::new());
+
+// SAFETY: the heap is a static and keeps this contract for blocks of more than no bytes.
+#[allow(unsafe_code)]
+unsafe impl Allocator for Private {
+    #[inline]
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        assert!(layout.size() != 0, "nothing here asks for no bytes");
+        // SAFETY: there are some bytes.
+        block(unsafe { HEAP.alloc(layout) }, layout)
+    }
+
+    #[inline]
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { HEAP.dealloc(block.as_ptr(), layout) };
+    }
+
+    #[inline]
+    unsafe fn grow(
+        &self,
+        old_block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: passed on; vectors do not change the alignment.
+        block(
+            unsafe { HEAP.realloc(old_block.as_ptr(), old, new.size()) },
+            new,
+        )
+    }
+}
+
+fn block(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    let block = NonNull::new(block).ok_or(AllocError)?;
+    Ok(NonNull::slice_from_raw_parts(block, layout.size()))
 }

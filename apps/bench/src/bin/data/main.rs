@@ -18,11 +18,12 @@ use bench::failure::Failure;
 use bench::report::{Of, figure};
 use client_lib::{DataVas, Mode, SegmentOptions};
 
-runtime::heap!(1 << 20);
+runtime::heap!(64 << 10);
 runtime::main!(main);
 
-/// As large as the private heap.
-const OPTIONS: SegmentOptions = SegmentOptions::new(1 << 20, Mode(0o600));
+/// Of the heaps that are compared.
+const HEAP_BYTES: usize = 1 << 20;
+const OPTIONS: SegmentOptions = SegmentOptions::new(HEAP_BYTES as u64, Mode(0o600));
 
 fn main() -> Result<(), Failure> {
     let counter = Counter::new()?;

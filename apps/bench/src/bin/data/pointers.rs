@@ -27,19 +27,21 @@ pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
         let pointers: [VasPtr<u64>; MANY] = references.map(pointer);
         let checked: [CheckedPtr<u64>; MANY] =
             pointers.map(|pointer| CheckedPtr::new(pointer, here));
-        let one = counter.repeat(|counter| {
-            let (reference, _) = counter.count(|| *black_box(references[0]));
-            // SAFETY: `numbers` is alive, and nobody changes it.
-            let (pointer, _) = counter.count(|| unsafe { *black_box(pointers[0]).as_ref() });
-            let (check, number) = counter.count(|| load(black_box(checked[0]), black_box(here)));
-            number.map(|_| [reference, pointer, check])
-        })?;
-        let many = counter.repeat(|counter| {
-            let (by_references, _) = counter.count(|| add_references(black_box(&references)));
-            let (by_pointers, _) = counter.count(|| add_pointers(black_box(&pointers)));
-            let (by_checked, sum) = counter.count(|| add_checked(black_box(&checked), here));
-            sum.map(|_| [by_references, by_pointers, by_checked])
-        })?;
+        let counts =
+            |references: &[&u64], pointers: &[VasPtr<u64>], checked: &[CheckedPtr<u64>]| {
+                counter.repeat(|counter| {
+                    let follow = || black_box(add_references(black_box(references)));
+                    let (by_references, sum) = counter.count(follow);
+                    let follow = || black_box(add_pointers(black_box(pointers)));
+                    let (by_pointers, same) = counter.count(follow);
+                    let follow = || black_box(add_checked(black_box(checked), here));
+                    let (by_checked, again) = counter.count(follow);
+                    assert!(sum == same && sum == again?, "these are other numbers");
+                    Ok([by_references, by_pointers, by_checked])
+                })
+            };
+        let one = counts(&references[..1], &pointers[..1], &checked[..1])?;
+        let many = counts(&references, &pointers, &checked)?;
         Ok::<_, WrongVas>([one, many])
     })?;
     let [one, many] = counted.expect("in the VAS");
@@ -48,30 +50,24 @@ pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks and loads.
-#[inline]
-fn load(pointer: CheckedPtr<u64>, here: Here<'_>) -> Result<u64, WrongVas> {
-    // SAFETY: `run` has made it of a value that is alive, and nobody changes it.
-    pointer
-        .check(here)
-        .map(|pointer| unsafe { *pointer.as_ref() })
-}
-
 #[inline(never)]
-fn add_references(numbers: &[&u64; MANY]) -> u64 {
+fn add_references(numbers: &[&u64]) -> u64 {
     numbers.iter().copied().sum()
 }
 
 #[inline(never)]
-fn add_pointers(numbers: &[VasPtr<'_, u64>; MANY]) -> u64 {
-    // SAFETY: as in `load`.
-    numbers
-        .iter()
-        .map(|number| unsafe { *number.as_ref() })
-        .sum()
+fn add_pointers(numbers: &[VasPtr<'_, u64>]) -> u64 {
+    // SAFETY: of numbers that are alive and that nobody changes.
+    let loads = numbers.iter().map(|number| unsafe { *number.as_ref() });
+    loads.sum()
 }
 
 #[inline(never)]
-fn add_checked(numbers: &[CheckedPtr<u64>; MANY], here: Here<'_>) -> Result<u64, WrongVas> {
-    numbers.iter().map(|&number| load(number, here)).sum()
+fn add_checked(numbers: &[CheckedPtr<u64>], here: Here<'_>) -> Result<u64, WrongVas> {
+    let loads = numbers.iter().map(|number| {
+        let number = number.check(here)?;
+        // SAFETY: as above.
+        Ok(unsafe { *number.as_ref() })
+    });
+    loads.sum()
 }
