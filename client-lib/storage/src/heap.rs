@@ -505,28 +505,69 @@ impl<'v> Heap<'v> {
         })
     }
 
+    /// As [`Allocator::allocate`].
+    fn get(self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            let dangling = ptr::without_provenance_mut(layout.align());
+            let block = ptr::slice_from_raw_parts_mut(dangling, 0);
+            return NonNull::new(block).ok_or(AllocError);
+        }
+        let block = match self.allocate_once(layout) {
+            Some(block) => block,
+            None => {
+                self.extend(layout)?;
+                self.allocate_once(layout).ok_or(AllocError)?
+            }
+        };
+        Ok(NonNull::slice_from_raw_parts(block, layout.size()))
+    }
+
+    /// As [`Allocator::deallocate`].
+    ///
     /// # Safety
-    /// The block is one of this heap, with this layout, and nothing uses it any longer.
-    unsafe fn free(self, block: NonNull<u8>, layout: Layout) {
+    /// As for that.
+    unsafe fn give_back(self, block: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 {
+            return;
+        }
         self.change(|header| {
-            // SAFETY: passed on.
+            // SAFETY: the caller got it here, with this layout.
             unsafe { header.blocks.deallocate(block, layout.align()) };
             header.statistics.remove(layout.size());
         });
     }
 
-    /// Makes a block another size, perhaps elsewhere. If there is no room, it is what it was.
+    /// As [`Allocator::grow`].
     ///
     /// # Safety
-    /// The block is one of this heap, with the old layout, and the new one has the same alignment.
-    unsafe fn resize(self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        self.change(|header| {
-            // SAFETY: passed on.
-            let resized = unsafe { header.blocks.reallocate(block, new) }?;
-            header.statistics.remove(old.size());
-            header.statistics.add(new.size());
-            Some(resized)
-        })
+    /// As for that.
+    unsafe fn enlarge(
+        self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        if old.size() != 0 && old.align() == new.align() {
+            let moved = self.change(|header| {
+                // SAFETY: the caller got it here, with the old layout.
+                let moved = unsafe { header.blocks.reallocate(block, new) }?;
+                header.statistics.remove(old.size());
+                header.statistics.add(new.size());
+                Some(moved)
+            });
+            if let Some(moved) = moved {
+                return Ok(NonNull::slice_from_raw_parts(moved, new.size()));
+            }
+        }
+        let larger = self.get(new)?;
+        // SAFETY: two different blocks, the first of which is as large as the old layout says,
+        // and the second larger.
+        unsafe {
+            let content = block.cast::<MaybeUninit<u8>>();
+            content.copy_to_nonoverlapping(larger.cast(), old.size());
+            self.give_back(block, old);
+        }
+        Ok(larger)
     }
 }
 
@@ -546,32 +587,18 @@ impl Statistics {
 // SAFETY: blocks stay valid until they are given back, whichever copy of the heap gives them, as
 // all copies are the same heap; it does not move. Blocks of no bytes are dangling.
 //
-// What is not inlined gets a copy of the heap: a collection whose address nobody has can be kept in
-// registers.
+// The work is done with a copy of the heap: a collection whose address goes nowhere else can be kept
+// in registers.
 unsafe impl Allocator for Heap<'_> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.size() == 0 {
-            let dangling = ptr::without_provenance_mut(layout.align());
-            let block = ptr::slice_from_raw_parts_mut(dangling, 0);
-            return NonNull::new(block).ok_or(AllocError);
-        }
-        let block = match self.allocate_once(layout) {
-            Some(block) => block,
-            None => {
-                self.extend(layout)?;
-                self.allocate_once(layout).ok_or(AllocError)?
-            }
-        };
-        Ok(NonNull::slice_from_raw_parts(block, layout.size()))
+        self.get(layout)
     }
 
     #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        if layout.size() != 0 {
-            // SAFETY: the caller got it here, with this layout.
-            unsafe { self.free(block, layout) };
-        }
+        // SAFETY: passed on.
+        unsafe { self.give_back(block, layout) };
     }
 
     #[inline]
@@ -581,20 +608,7 @@ unsafe impl Allocator for Heap<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if old.size() != 0 && old.align() == new.align() {
-            // SAFETY: the caller got it here, with the old layout.
-            if let Some(moved) = unsafe { self.resize(block, old, new) } {
-                return Ok(NonNull::slice_from_raw_parts(moved, new.size()));
-            }
-        }
-        let larger = self.allocate(new)?;
-        // SAFETY: two different blocks, the first of which is as large as the old layout says,
-        // and the second larger.
-        unsafe {
-            let content = block.cast::<MaybeUninit<u8>>();
-            content.copy_to_nonoverlapping(larger.cast(), old.size());
-            self.deallocate(block, old);
-        }
-        Ok(larger)
+        // SAFETY: passed on.
+        unsafe { self.enlarge(block, old, new) }
     }
 }
