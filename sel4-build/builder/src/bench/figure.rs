@@ -124,10 +124,30 @@ impl Requirement {
 
     /// That `value` is at most so many hundredths away from `reference`.
     pub fn within(text: &str, percent: u64, value: Option<u64>, reference: Option<u64>) -> Self {
+        Self::beside(text, percent, value, reference, u64::abs_diff)
+    }
+
+    /// That `value` is at most so many hundredths more than `reference`, if not less.
+    pub fn at_most_more(
+        text: &str,
+        percent: u64,
+        value: Option<u64>,
+        reference: Option<u64>,
+    ) -> Self {
+        Self::beside(text, percent, value, reference, u64::saturating_sub)
+    }
+
+    fn beside(
+        text: &str,
+        percent: u64,
+        value: Option<u64>,
+        reference: Option<u64>,
+        difference: fn(u64, u64) -> u64,
+    ) -> Self {
         let (seen, met) = match (value, reference) {
             (Some(value), Some(reference)) => (
                 format!("{} to {}", grouped(value), grouped(reference)),
-                value.abs_diff(reference) * 100 <= reference * percent,
+                difference(value, reference) * 100 <= reference * percent,
             ),
             _ => ("not measured".into(), false),
         };
@@ -399,6 +419,11 @@ pub mod tests {
         assert!(!within(Some(1_011), Some(1_000)));
         assert!(!within(None, Some(1_000)));
         assert!(!within(Some(1_000), None));
+        let more = |value, reference| Requirement::at_most_more("more", 1, value, reference).met;
+        assert!(more(Some(1_010), Some(1_000)));
+        assert!(more(Some(1), Some(1_000)));
+        assert!(!more(Some(1_011), Some(1_000)));
+        assert!(!more(None, Some(1_000)));
     }
 
     #[test]

@@ -11,11 +11,11 @@ use allocator_api2::alloc::{AllocError, Allocator};
 use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
 use bench::count::{Counter, Samples};
-use client_lib::Writer;
+use client_lib::{DataVas, Writer, raw};
 use runtime::heap::{Heap, InImage};
 use storage::VasBox;
 
-use crate::{Failure, HEAP_BYTES, figures};
+use crate::{Failure, HEAP_BYTES, NAME, figures};
 
 const WAYS: [&str; 2] = ["in private memory", "in a VAS"];
 
@@ -30,7 +30,12 @@ const SIZES: [(&str, usize); 4] = [
 /// Numbers that are pushed to a vector.
 const NUMBERS: u64 = 1000;
 
-pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
+pub fn run(counter: &Counter, data: &DataVas<u64>) -> Result<(), Failure> {
+    by_allocators(counter, &data.writer()?)?;
+    by_malloc(counter)
+}
+
+fn by_allocators(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
     for (series, bytes) in SIZES {
         let layout = Layout::from_size_align(bytes, 16).expect("a power of two");
         let [allocate, free] = allocate_and_free(counter, Private, layout);
@@ -51,6 +56,38 @@ pub fn run(counter: &Counter, writer: &Writer<u64>) -> Result<(), Failure> {
         &[private, there],
     );
     Ok(())
+}
+
+/// `malloc` and `free` of the process's own memory, and of the VAS that they are called in.
+fn by_malloc(counter: &Counter) -> Result<(), Failure> {
+    let vas = raw::vas_attach(raw::vas_find(NAME)?)?;
+    let [malloc, free] = malloc_and_free(counter)?;
+    raw::vas_switch(vas)?;
+    let there = malloc_and_free(counter);
+    raw::vas_switch(raw::VasHandle::OWN)?;
+    let [there_malloc, there_free] = there?;
+    raw::vas_detach(vas)?;
+    figures("malloc", "256 bytes", WAYS, &[malloc, there_malloc]);
+    figures("free of malloc", "256 bytes", WAYS, &[free, there_free]);
+    Ok(())
+}
+
+fn malloc_and_free(counter: &Counter) -> Result<[Samples; 2], Failure> {
+    counter.repeat(|counter| {
+        let (malloc, memory) = counter.count(|| raw::malloc(black_box(256)));
+        assert!(!memory.is_null(), "there is room");
+        let (free, freed) = counter.count(|| free_memory(black_box(memory)));
+        freed.expect("it is from here");
+        Ok([malloc, free])
+    })
+}
+
+/// Frees what [`malloc_and_free`] has got.
+#[allow(unsafe_code)]
+#[inline(always)]
+fn free_memory(memory: *mut u8) -> Result<(), raw::NotHere> {
+    // SAFETY: from `malloc`, and not used again.
+    unsafe { raw::free(memory) }
 }
 
 fn allocate_and_free(counter: &Counter, allocator: impl Allocator, layout: Layout) -> [Samples; 2] {
@@ -113,8 +150,8 @@ fn push(counter: &Counter, allocator: impl Allocator + Copy) -> Samples {
     samples
 }
 
-/// A heap such as the runtime's, with nothing else in it, as little is in the VAS. What is free
-/// then looks the same for both.
+/// A heap such as the runtime's, with nothing else in it, as little is in the VAS: what is free
+/// looks the same in both. Nor is it compiled into each place that uses it, for sizes known there.
 #[derive(Clone, Copy)]
 struct Private;
 
@@ -123,20 +160,20 @@ static HEAP: Heap<InImage<HEAP_BYTES>> = Heap::new(InImage::new());
 // SAFETY: the heap is a static and keeps this contract for blocks of more than no bytes.
 #[allow(unsafe_code)]
 unsafe impl Allocator for Private {
-    #[inline]
+    #[inline(never)]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         assert!(layout.size() != 0, "nothing here asks for no bytes");
         // SAFETY: there are some bytes.
         block(unsafe { HEAP.alloc(layout) }, layout)
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: passed on.
         unsafe { HEAP.dealloc(block.as_ptr(), layout) };
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn grow(
         &self,
         old_block: NonNull<u8>,

@@ -5,7 +5,7 @@
 use bench::count::Counter;
 use client_lib::{DataVas, Error, LockMode, Space, VasCommand, vas_ctl, vas_switch};
 
-use crate::{Failure, OPTIONS, figures};
+use crate::{Failure, NAME, OPTIONS, figures};
 
 const MEASURE: &str = "there and back";
 const READING: [&str; 3] = [
@@ -31,7 +31,7 @@ fn with_locks(
     mode: LockMode,
     [reading, writing]: [&str; 2],
 ) -> Result<(), Failure> {
-    let data = DataVas::<u64>::create("data", OPTIONS, |_| 0)?;
+    let data = DataVas::<u64>::create(NAME, OPTIONS, |_| 0)?;
     vas_ctl(data.vas(), VasCommand::LockMode(mode))?;
 
     // A thread can tell where it is, so switching is counted through the same attachment.

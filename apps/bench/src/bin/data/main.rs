@@ -21,6 +21,7 @@ use client_lib::{DataVas, Mode, SegmentOptions};
 runtime::heap!(64 << 10);
 runtime::main!(main);
 
+const NAME: &str = "data";
 /// Of the heaps that are compared.
 const HEAP_BYTES: usize = 1 << 20;
 const OPTIONS: SegmentOptions = SegmentOptions::new(HEAP_BYTES as u64, Mode(0o600));
@@ -28,11 +29,9 @@ const OPTIONS: SegmentOptions = SegmentOptions::new(HEAP_BYTES as u64, Mode(0o60
 fn main() -> Result<(), Failure> {
     let counter = Counter::new()?;
     enter::run(&counter)?;
-    let data = DataVas::<u64>::create("data", OPTIONS, |_| 0)?;
-    let writer = data.writer()?;
-    allocate::run(&counter, &writer)?;
-    pointers::run(&counter, &writer)?;
-    drop(writer);
+    let data = DataVas::<u64>::create(NAME, OPTIONS, |_| 0)?;
+    allocate::run(&counter, &data)?;
+    pointers::run(&counter, &data.writer()?)?;
     Ok(data.delete()?)
 }
 
