@@ -93,9 +93,9 @@ fn entering<'a>(runs: &[Run], title: &'a str, [reading, writing]: [&str; 2]) -> 
         title,
         groups: vec![
             ("vas_switch, to read", bars(reading, SWITCHING)),
-            ("Reader::enter, a word read", bars(reading, ENTERING[1])),
+            ("Reader::enter, a word", bars(reading, ENTERING[1])),
             ("vas_switch, to write", bars(writing, SWITCHING)),
-            ("Writer::enter, a word written", bars(writing, ENTERING[1])),
+            ("Writer::enter, a word", bars(writing, ENTERING[1])),
         ],
     }
 }
