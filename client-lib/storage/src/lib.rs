@@ -19,19 +19,21 @@
 // The derive macro names this crate.
 extern crate self as storage;
 
+mod collections;
 mod heap;
 mod inside;
 mod pointer;
 mod shape;
 mod store;
 
-pub use allocator_api2::alloc::Allocator;
+pub use allocator_api2::alloc::{AllocError, Allocator};
+pub use collections::{
+    BTreeMapIter, BTreeMapIterMut, BTreeMapRange, Entry, ListIter, ListIterMut, VasBTreeMap,
+    VasHashMap, VasList, VasString, VasVec,
+};
 pub use heap::{Grow, Heap, HeapError, Here, LEAST_BYTES, Place, Statistics, grow_with};
 pub use inside::{Inside, Reading, Writing};
 pub use pointer::{CheckedPtr, OutOfVas, VasBox, VasPtr, WrongVas};
 pub use shape::Shape;
 pub use storage_derive::Store;
 pub use store::{Root, Store};
-
-/// A vector in a VAS.
-pub type VasVec<'v, T> = allocator_api2::vec::Vec<T, Heap<'v>>;
