@@ -5,11 +5,11 @@
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Data, DeriveInput, Error, Field, Fields, GenericParam, Generics, Lifetime, parse_macro_input,
-    parse_quote,
+    Data, DataEnum, DeriveInput, Error, Field, Fields, GenericParam, Generics, Lifetime, Variant,
+    parse_macro_input, parse_quote,
 };
 
 /// Implements `Store` for a type all of whose fields may be stored, and, if it has no type
@@ -38,7 +38,7 @@ fn store(input: &DeriveInput) -> syn::Result<TokenStream> {
         parameters.params.insert(0, stay);
     }
     let (impl_generics, ..) = parameters.split_for_impl();
-    let description = description(&input.data, &stay, name.span())?;
+    let description = description(input, &stay)?;
     let text = name.to_string();
     let root = root(input);
     Ok(quote! {
@@ -69,23 +69,52 @@ fn stay(generics: &Generics) -> syn::Result<Lifetime> {
     }
 }
 
-fn description(data: &Data, stay: &Lifetime, span: Span) -> syn::Result<TokenStream> {
-    match data {
-        Data::Struct(data) => Ok(fields(&data.fields, stay)),
-        Data::Enum(data) => Ok(data
-            .variants
-            .iter()
-            .map(|variant| {
-                let text = variant.ident.to_string();
-                let fields = fields(&variant.fields, stay);
-                quote!(shape.part(#text); #fields)
-            })
-            .collect()),
-        Data::Union(_) => Err(Error::new(
-            span,
-            "a union may not be stored: nothing says which of its fields it holds",
-        )),
-    }
+fn description(input: &DeriveInput, stay: &Lifetime) -> syn::Result<TokenStream> {
+    // `repr` decides where fields lie, which sizes need not show.
+    let representation: TokenStream = input
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("repr"))
+        .map(|attribute| {
+            let text = attribute.meta.to_token_stream().to_string();
+            quote!(shape.part(#text);)
+        })
+        .collect();
+    let parts = match &input.data {
+        Data::Struct(data) => fields(&data.fields, stay),
+        Data::Enum(data) => variants(data, stay)?,
+        Data::Union(_) => {
+            return Err(Error::new(
+                input.ident.span(),
+                "a union may not be stored: nothing says which of its fields it holds",
+            ));
+        }
+    };
+    Ok(quote!(#representation #parts))
+}
+
+fn variants(data: &DataEnum, stay: &Lifetime) -> syn::Result<TokenStream> {
+    let plain = data
+        .variants
+        .iter()
+        .all(|variant| matches!(variant.fields, Fields::Unit));
+    let describe = |variant: &Variant| {
+        let name = &variant.ident;
+        let text = name.to_string();
+        let fields = fields(&variant.fields, stay);
+        let number = match &variant.discriminant {
+            _ if plain => quote!(shape.number(Self::#name as i128);),
+            None => TokenStream::new(),
+            Some((_, number)) => {
+                return Err(Error::new(
+                    number.span(),
+                    "a stored enum of variants with fields numbers them itself",
+                ));
+            }
+        };
+        Ok(quote!(shape.part(#text); #number #fields))
+    };
+    data.variants.iter().map(describe).collect()
 }
 
 fn fields(fields: &Fields, stay: &Lifetime) -> TokenStream {

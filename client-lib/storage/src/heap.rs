@@ -35,9 +35,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"sel4heap");
 
 /// Stands for the compiler and the crates that decide how what is here lies in memory.
 const FORMAT: u64 = {
-    // FNV-1a. The number is changed by hand with the header and with the version of a crate that
-    // lies in segments: rlsf 0.2, allocator-api2 0.2.
-    let text = concat!(env!("STORAGE_COMPILER"), " 2").as_bytes();
+    // FNV-1a. The number is changed by hand with how values of this crate lie there.
+    let text = concat!(env!("STORAGE_FORMAT"), " 2").as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut position = 0;
     while position < text.len() {
@@ -134,7 +133,11 @@ pub type Grow = fn(usize, usize) -> Option<usize>;
 static GROW: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Says how the segments of heaps are grown in this process. Without it, heaps do not grow.
-pub fn grow_with(grow: Grow) {
+///
+/// # Safety
+/// What it answers is true: from then on, whoever has the segment attached may use so many bytes of
+/// it, and nothing else lies in those that were added.
+pub unsafe fn grow_with(grow: Grow) {
     GROW.store(grow as *mut (), Ordering::Relaxed);
 }
 

@@ -39,7 +39,10 @@ impl Place {
     ///
     /// # Safety
     /// As for [`Place::new`]; [`check`](Place::check) for the shape of `R` has succeeded, and the
-    /// lock is held until `work` has returned, whatever it calls.
+    /// lock is held until `work` has returned, whatever it calls. The thread stays in the VAS, and
+    /// does not come into it a second time: neither a stay in another VAS nor another stay in this
+    /// one is begun. Nobody else is there, or the segment cannot be written: collections know
+    /// their heap, and who clones one allocates.
     #[inline]
     pub unsafe fn read<R: Root, T>(
         self,

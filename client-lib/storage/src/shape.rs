@@ -65,6 +65,11 @@ impl Shape {
         self.text(name);
     }
 
+    /// Writes down the number that stands for a variant.
+    pub fn number(&mut self, number: i128) {
+        self.hasher.write_i128(number);
+    }
+
     fn text(&mut self, text: &str) {
         self.hasher.write(text.as_bytes());
         // No text contains it.

@@ -94,6 +94,53 @@ fn another_definition_has_another_shape() {
     }
 }
 
+/// Definitions of the same names and sizes that mean something else.
+mod as_it_was {
+    use super::*;
+
+    #[derive(Store)]
+    pub enum State {
+        Lent = 1,
+        Lost = 2,
+    }
+
+    #[derive(Store)]
+    pub struct Book {
+        pub lent: u8,
+        pub pages: u16,
+    }
+}
+
+mod renumbered {
+    use super::*;
+
+    #[derive(Store)]
+    pub enum State {
+        Lent = 2,
+        Lost = 3,
+    }
+
+    #[derive(Store)]
+    #[repr(C)]
+    pub struct Book {
+        pub lent: u8,
+        pub pages: u16,
+    }
+}
+
+#[test]
+fn other_numbers_of_variants_and_another_order_of_fields_have_another_shape() {
+    assert_eq!(size_of::<as_it_was::Book>(), size_of::<renumbered::Book>());
+    assert_ne!(
+        Shape::of::<as_it_was::Book>(),
+        Shape::of::<renumbered::Book>()
+    );
+    assert_ne!(
+        Shape::of::<as_it_was::State>(),
+        Shape::of::<renumbered::State>()
+    );
+}
+
 #[test]
 fn what_lies_behind_pointers_counts_too() {
     type Through<T> = VasVec<'static, (u8, VasBox<'static, T>)>;
