@@ -133,11 +133,7 @@ pub type Grow = fn(usize, usize) -> Option<usize>;
 static GROW: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Says how the segments of heaps are grown in this process. Without it, heaps do not grow.
-///
-/// # Safety
-/// What it answers is true: from then on, whoever has the segment attached may use so many bytes of
-/// it, and nothing else lies in those that were added.
-pub unsafe fn grow_with(grow: Grow) {
+pub fn grow_with(grow: Grow) {
     GROW.store(grow as *mut (), Ordering::Relaxed);
 }
 
