@@ -44,7 +44,6 @@ fn store(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(quote! {
         // SAFETY: each field is asked for `Store`.
         #[automatically_derived]
-        #[allow(unsafe_code)]
         unsafe impl #impl_generics ::storage::Store<#stay> for #name #type_generics #where_clause {
             fn describe(shape: &mut ::storage::Shape) {
                 shape.composite::<Self>(#text, |shape| {

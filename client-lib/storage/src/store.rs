@@ -20,6 +20,7 @@ use crate::{Heap, Shape};
 /// Derived, it is implemented for types all of whose fields may be stored:
 ///
 /// ```
+/// #![forbid(unsafe_code)]
 /// use storage::{Store, VasBox, VasVec};
 ///
 /// #[derive(Store)]

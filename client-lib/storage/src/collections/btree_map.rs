@@ -19,13 +19,14 @@ use allocator_api2::alloc::{AllocError, Layout, handle_alloc_error};
 
 use crate::{Heap, Root, Shape, Store, VasVec};
 
-/// The least number of entries of a node that is not the root.
-const LEAST: usize = 5;
+/// The least number of entries of a node that is not the root. A node is two pieces of memory to
+/// look at, so there are more in each than in the standard library's, and fewer nodes to a leaf.
+const LEAST: usize = 10;
 /// The most.
 const MOST: usize = 2 * LEAST + 1;
 
 /// More nodes than there are from the root to a leaf: each has `LEAST + 1` children or more, and
-/// 6^20 nodes need more memory than there are addresses.
+/// 11^20 nodes need more memory than there are addresses.
 const DEPTH: usize = 20;
 
 /// Which child to take in each node from the root on; last, which entry.
@@ -46,13 +47,21 @@ type Split<'v, K, V> = ((K, V), Node<'v, K, V>);
 /// Nodes for those that become two, the one for the leaf last.
 type Spare<'v, K, V> = heapless::Vec<Node<'v, K, V>, DEPTH>;
 
-/// Where a key is among entries, or where it belongs.
+/// Where a key is among entries, or where it belongs. One after the other: there are few, and the
+/// processor need not wait for one to know which is next.
 fn search<K, V, Q>(entries: &[(K, V)], key: &Q) -> Result<usize, usize>
 where
     K: Borrow<Q>,
     Q: Ord + ?Sized,
 {
-    entries.binary_search_by(|(present, _)| present.borrow().cmp(key))
+    for (index, (present, _)) in entries.iter().enumerate() {
+        match key.cmp(present.borrow()) {
+            Ordering::Greater => {}
+            Ordering::Equal => return Ok(index),
+            Ordering::Less => return Err(index),
+        }
+    }
+    Err(entries.len())
 }
 
 fn step(path: &mut Path, index: usize) {
