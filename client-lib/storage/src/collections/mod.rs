@@ -3,8 +3,8 @@
 //! Collections whose values lie in a heap of a VAS.
 //!
 //! Each of them holds addresses of its heap alone, in all states that it can come to, and is read
-//! with loads alone. None calls what the user has written, such as an order or a hash, while it is
-//! half changed.
+//! with loads alone. Where what the user has written panics, such as an order or a hash, what is
+//! left can be used.
 
 mod btree_map;
 mod hash_map;
