@@ -26,8 +26,8 @@ type Text = VasString<'static>;
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 128 };
 /// Bytes of a segment with room for all that tests put in one.
-const ROOM: usize = if cfg!(miri) { 1 << 16 } else { 1 << 20 };
-const COUNT: u32 = if cfg!(miri) { 60 } else { 500 };
+const ROOM: usize = if cfg!(miri) { 1 << 15 } else { 1 << 20 };
+const COUNT: u32 = if cfg!(miri) { 25 } else { 500 };
 const OPERATIONS: usize = if cfg!(miri) { 40 } else { 600 };
 
 /// Operations, and arguments for them: keys that are met again, and a value.
@@ -572,7 +572,7 @@ fn clearing_a_map_or_a_list_drops_what_was_in_it() {
 #[test]
 fn a_long_list_is_dropped_with_little_stack() {
     let (length, bytes) = if cfg!(miri) {
-        (500, ROOM)
+        (200, ROOM)
     } else {
         (1_000_000, 64 << 20)
     };
