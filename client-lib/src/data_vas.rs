@@ -246,7 +246,7 @@ impl<R: Root> DataVas<R> {
     /// # Errors
     /// Those of [`vas_attach`]; [`DataError::NotLocked`].
     pub fn writer(&self) -> Result<Writer<R>, DataError> {
-        storage::grow_with(grow);
+        grow_heaps();
         Attached::new(&self.vas, &self.name, self.base, Access::ReadWrite).map(Writer)
     }
 
@@ -272,8 +272,13 @@ fn base(address: u64) -> Result<NonNull<u8>, HeapError> {
         .ok_or(HeapError::NoHeap)
 }
 
-/// How heaps have their segments grown.
-pub(crate) fn grow(base: usize, bytes: usize) -> Option<usize> {
+/// Lets heaps grow with their segments.
+pub(crate) fn grow_heaps() {
+    // SAFETY: the server has made the segment so large, with zeroed memory of its own.
+    unsafe { storage::grow_with(grow) };
+}
+
+fn grow(base: usize, bytes: usize) -> Option<usize> {
     let active = Space::current().attachment()?;
     let mut segment = seg_at_id(active.id, base as u64).ok()?;
     seg_grow(&mut segment, bytes as u64).ok()?;

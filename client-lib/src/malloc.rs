@@ -17,7 +17,7 @@ use protocol::{Access, Error};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 use storage::{Allocator, Heap, Place};
 
-use crate::data_vas::grow;
+use crate::data_vas::grow_heaps;
 use crate::{Attachment, Segment, Space, Vas, vas_root, vas_set_root};
 
 /// The named root by which the heap of a VAS is found.
@@ -62,7 +62,7 @@ pub(crate) fn remember(vas: &Vas, attachment: &Attachment) {
     let Ok(base) = vas_root(vas, HEAP) else {
         return;
     };
-    storage::grow_with(grow);
+    grow_heaps();
     // A heap that was made with the VAS needs no end.
     let end = vas_root(vas, END).unwrap_or(base);
     // Without room for it, there is no memory in that space.

@@ -9,7 +9,7 @@ use client_lib::{
     Access, DataError, DataVas, Error, LockMode, Mode, Rights, SegmentOptions, VasCommand, raw,
     vas_ctl,
 };
-use common::data::{self, Notes, OPTIONS};
+use common::data::{self, Notes, OPTIONS, none};
 use common::failure::{check, check_equal};
 use common::{Failure, Outcome, verdict};
 use protocol::address_map::{PRIVATE, SLOT_BYTES};
@@ -65,7 +65,7 @@ fn one_process_goes_on_where_another_has_stopped() -> Outcome {
     let writer = data.writer()?;
     let (before, after) = writer.enter(|mut inside| {
         let before = inside.here().statistics();
-        let empty = Notes::new(inside.heap());
+        let empty = none(inside.heap());
         drop(core::mem::replace(inside.root_mut(), empty));
         (before, inside.here().statistics())
     })?;
@@ -81,7 +81,7 @@ fn data_are_read_by_who_may_not_write_them() -> Outcome {
         mode: Mode(0o640),
         ..OPTIONS
     };
-    let data = DataVas::<Notes>::create("notes", options, |heap| Notes::new(heap))?;
+    let data = DataVas::<Notes>::create("notes", options, none)?;
     fixture::succeeds(actor::OWNER, "add-notes notes 20")?;
     fixture::succeeds(actor::GROUP, "read-notes notes 20")?;
     let refused = verdict::of(Err(Error::PermissionDenied {
@@ -100,7 +100,7 @@ fn who_may_not_find_the_vas_does_not_get_its_data() -> Outcome {
         mode: Mode(0o600),
         ..OPTIONS
     };
-    let data = DataVas::<Notes>::create("notes", options, |heap| Notes::new(heap))?;
+    let data = DataVas::<Notes>::create("notes", options, none)?;
     fixture::expect(
         actor::OTHER,
         "read-notes notes 0",
@@ -207,7 +207,7 @@ fn a_heap_that_may_not_grow_says_so() -> Outcome {
         base: base.into(),
         ..OPTIONS
     };
-    let data = DataVas::<Notes>::create("notes", options, |heap| Notes::new(heap))?;
+    let data = DataVas::<Notes>::create("notes", options, none)?;
     let behind = fixture::segment("behind", base + LEAST_BYTES as u64)?;
     client_lib::seg_attach(data.vas(), &behind, Access::ReadWrite)?;
     let writer = data.writer()?;
@@ -326,7 +326,7 @@ fn data_that_were_inconsistent_are_rebuilt_or_repaired() -> Outcome {
         "die-in-notes notes panic",
         ExitStatus::Panicked,
     )?;
-    writer.rebuild(|heap| Notes::new(heap))?;
+    writer.rebuild(none)?;
     let numbers = data
         .reader()?
         .enter(|inside| inside.root().chain().count())?;

@@ -133,7 +133,11 @@ pub type Grow = fn(usize, usize) -> Option<usize>;
 static GROW: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Says how the segments of heaps are grown in this process. Without it, heaps do not grow.
-pub fn grow_with(grow: Grow) {
+///
+/// # Safety
+/// When `grow` has answered, the memory up to there belongs to the segment, and nothing else lies
+/// in what was added.
+pub unsafe fn grow_with(grow: Grow) {
     GROW.store(grow as *mut (), Ordering::Relaxed);
 }
 

@@ -34,19 +34,20 @@ struct Node<'v> {
     next: VasBTreeMap<'v, char, VasBox<'v, Node<'v>>>,
 }
 
-impl<'v> Node<'v> {
-    fn new(heap: Heap<'v>) -> Self {
-        Node {
-            is_word: false,
-            next: VasBTreeMap::new_in(heap),
-        }
+/// A beginning of no words.
+fn empty(heap: Heap<'_>) -> Node<'_> {
+    Node {
+        is_word: false,
+        next: VasBTreeMap::new_in(heap),
     }
+}
 
+impl<'v> Node<'v> {
     fn add(&mut self, word: &str, heap: Heap<'v>) {
         let mut node = self;
         for letter in word.chars() {
             if !node.next.contains_key(&letter) {
-                let longer = VasBox::new_in(Node::new(heap), heap);
+                let longer = VasBox::new_in(empty(heap), heap);
                 node.next.insert(letter, longer);
             }
             node = node.next.get_mut(&letter).expect("added above");
@@ -95,8 +96,7 @@ fn words() -> Result<impl Iterator<Item = String>> {
 /// Adds the words with these numbers.
 fn add(from: usize, to: usize) -> Result<()> {
     let options = SegmentOptions::new(64 << 10, Mode(0o640));
-    let dictionary =
-        DataVas::<Node>::find_or_create("dictionary", options, |heap| Node::new(heap))?;
+    let dictionary = DataVas::<Node>::find_or_create("dictionary", options, empty)?;
     let writer = dictionary.writer()?;
     let words = words()?.skip(from).take(to - from);
     let bytes = writer.enter(|mut inside| {
@@ -120,8 +120,9 @@ fn complete(beginning: &str) -> Result<()> {
         }
         found
     })?;
-    let expected: BTreeSet<String> =
-        words()?.filter(|word| word.starts_with(beginning)).collect();
+    let expected: BTreeSet<String> = words()?
+        .filter(|word| word.starts_with(beginning))
+        .collect();
     println!("dictionary: {beginning}: {}", found.join(" "));
     ensure!(found.iter().eq(&expected), "expected {expected:?}");
     Ok(())

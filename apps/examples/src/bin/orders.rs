@@ -39,12 +39,11 @@ struct Order<'v> {
     article: VasString<'v>,
 }
 
-impl<'v> Book<'v> {
-    fn new(heap: Heap<'v>) -> Self {
-        Book {
-            shops: VasVec::new_in(heap),
-            orders: VasHashMap::new_in(heap),
-        }
+/// A book without orders.
+fn empty(heap: Heap<'_>) -> Book<'_> {
+    Book {
+        shops: VasVec::new_in(heap),
+        orders: VasHashMap::new_in(heap),
     }
 }
 
@@ -61,7 +60,7 @@ fn main() -> Result<()> {
 /// Writes orders, one in each stay, and reads what others have written.
 fn shop(name: &str, orders: u64) -> Result<()> {
     let options = SegmentOptions::new(LEAST_BYTES as u64, Mode(0o660));
-    let book = DataVas::<Book>::find_or_create("orders", options, |heap| Book::new(heap))?;
+    let book = DataVas::<Book>::find_or_create("orders", options, empty)?;
     let (reader, writer) = (book.reader()?, book.writer()?);
     writer.enter(|mut inside| {
         let shop = VasString::from_str_in(name, inside.heap());
@@ -74,7 +73,10 @@ fn shop(name: &str, orders: u64) -> Result<()> {
             let key = VasString::from_str_in(&key, heap);
             let article = VasString::from_str_in("nut", heap);
             let pieces = number * 7;
-            inside.root_mut().orders.insert(key, Order { pieces, article });
+            inside
+                .root_mut()
+                .orders
+                .insert(key, Order { pieces, article });
         })?;
         sel4::yield_now();
         let found = reader.enter(|inside| {
@@ -92,25 +94,35 @@ fn shop(name: &str, orders: u64) -> Result<()> {
 /// Checks that all orders of all shops are there, and deletes the book.
 fn check(shops: usize, orders: u64) -> Result<()> {
     let book = DataVas::<Book>::find("orders")?;
-    let (sum, count, bytes) = book.reader()?.enter(|inside| {
-        let book = inside.root();
-        let mut sum = 0;
-        for shop in &book.shops {
-            for number in 0..orders {
-                let key = format!("{} {number}", shop.as_str());
-                let order = book.orders.get(key.as_str());
-                sum += order.filter(|order| order.article.as_str() == "nut")?.pieces;
+    let (sum, count, bytes) = book
+        .reader()?
+        .enter(|inside| {
+            let book = inside.root();
+            let mut sum = 0;
+            for shop in &book.shops {
+                for number in 0..orders {
+                    let key = format!("{} {number}", shop.as_str());
+                    let order = book.orders.get(key.as_str());
+                    sum += order
+                        .filter(|order| order.article.as_str() == "nut")?
+                        .pieces;
+                }
             }
-        }
-        let bytes = inside.here().statistics().bytes;
-        Some((sum, (book.shops.len(), book.orders.len()), bytes))
-    })?
-    .context("an order is missing")?;
+            let bytes = inside.here().statistics().bytes;
+            Some((sum, (book.shops.len(), book.orders.len()), bytes))
+        })?
+        .context("an order is missing")?;
     let expected = shops as u64 * (0..orders).map(|number| number * 7).sum::<u64>();
     ensure!(sum == expected, "{sum} pieces instead of {expected}");
-    ensure!(count == (shops, shops * orders as usize), "{count:?} shops and orders");
+    ensure!(
+        count == (shops, shops * orders as usize),
+        "{count:?} shops and orders"
+    );
     ensure!(bytes > LEAST_BYTES, "the book has not grown");
-    println!("orders: {} orders of {} shops in {bytes} bytes", count.1, count.0);
+    println!(
+        "orders: {} orders of {} shops in {bytes} bytes",
+        count.1, count.0
+    );
     book.delete()?;
     Ok(())
 }

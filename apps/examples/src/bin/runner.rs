@@ -9,10 +9,11 @@
 extern crate alloc;
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use anyhow::{Context, Result, ensure};
 use client_lib::raw;
-use protocol::process::ExitStatus;
+use protocol::process::{ExitStatus, ProcessId};
 use runtime::{println, process};
 
 /// Enough for an error.
@@ -29,11 +30,20 @@ struct Example {
     run: fn() -> Result<()>,
 }
 
+/// Makes examples of functions, named as these are.
+macro_rules! examples {
+    ($($function:ident),* $(,)?) => {
+        &[$(Example { name: stringify!($function), run: $function }),*]
+    };
+}
+
 /// All of them.
-const EXAMPLES: &[Example] = &[Example {
-    name: "row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote",
-    run: row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote,
-}];
+const EXAMPLES: &[Example] = examples![
+    row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote,
+    row_1_a_table_is_larger_than_the_window_that_it_is_seen_through,
+    row_2_a_tree_outlives_the_processes_that_build_it_and_is_followed_as_it_is,
+    row_3_processes_share_a_book_that_grows_without_a_server_between_them,
+];
 
 fn main() -> i32 {
     let mut failed = 0;
@@ -62,20 +72,53 @@ fn leaves_nothing(run: fn() -> Result<()>) -> Result<()> {
 }
 
 fn row_17_the_program_of_figure_4_runs_and_another_process_reads_what_it_wrote() -> Result<()> {
-    must_end("figure4", 0)?;
-    must_end("figure4-reader", 42)?;
+    must_end("figure4", "", 0)?;
+    must_end("figure4-reader", "", 42)?;
     raw::vas_delete(raw::vas_find("v0")?).context("deleting the VAS")?;
     raw::seg_free(raw::seg_find("s0")?).context("freeing the segment")?;
     Ok(())
 }
 
-/// Starts a component, waits for its end, and checks how it ended.
-fn must_end(component: &str, code: i32) -> Result<()> {
-    let child = process::spawn(component, "").with_context(|| format!("starting {component}"))?;
+fn row_1_a_table_is_larger_than_the_window_that_it_is_seen_through() -> Result<()> {
+    must_end("windows", "", 0)
+}
+
+fn row_2_a_tree_outlives_the_processes_that_build_it_and_is_followed_as_it_is() -> Result<()> {
+    must_end("dictionary", "add 0 300", 0)?;
+    must_end("dictionary", "add 300 100000", 0)?;
+    must_end("dictionary-reader", "complete se", 0)?;
+    must_end("dictionary-reader", "complete xyz", 0)?;
+    must_end("dictionary", "delete", 0)
+}
+
+fn row_3_processes_share_a_book_that_grows_without_a_server_between_them() -> Result<()> {
+    const SHOPS: usize = 5;
+    const ORDERS: usize = 200;
+    let mut shops = Vec::new();
+    for shop in 0..SHOPS {
+        shops.push(start("orders", &format!("shop shop{shop} {ORDERS}"))?);
+    }
+    for shop in shops {
+        ends("orders", shop, 0)?;
+    }
+    must_end("orders", &format!("check {SHOPS} {ORDERS}"), 0)
+}
+
+fn start(component: &str, arguments: &str) -> Result<ProcessId> {
+    process::spawn(component, arguments).with_context(|| format!("starting {component}"))
+}
+
+/// Waits for the end of a process, and checks how it ended.
+fn ends(component: &str, child: ProcessId, code: i32) -> Result<()> {
     let status = process::wait(child).with_context(|| format!("waiting for {component}"))?;
     ensure!(
         status == ExitStatus::Exited(code),
         "{component} ended with {status:?} instead of {code}"
     );
     Ok(())
+}
+
+/// Runs a component, and checks how it ended.
+fn must_end(component: &str, arguments: &str, code: i32) -> Result<()> {
+    ends(component, start(component, arguments)?, code)
 }

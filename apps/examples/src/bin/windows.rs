@@ -109,7 +109,9 @@ fn differing(parts: &[Part]) -> Result<usize> {
     for (part, first) in parts.iter().zip((0..).step_by(ENTRIES)) {
         differing += part.enter(|inside| {
             let entries = inside.root().iter().zip(first..);
-            entries.filter(|&(&value, entry)| value != entry as u64).count()
+            entries
+                .filter(|&(&value, entry)| value != entry as u64)
+                .count()
         })?;
     }
     Ok(differing)

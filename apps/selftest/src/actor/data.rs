@@ -3,7 +3,7 @@
 //! Behaviours with data of known types.
 
 use client_lib::DataVas;
-use common::data::{self, Notes, OPTIONS};
+use common::data::{self, Notes, OPTIONS, none};
 use common::failure::check;
 use common::{Failure, Outcome};
 
@@ -50,7 +50,7 @@ pub fn read(vas: &str, count: u64) -> Outcome {
 
 /// Notes one number in what some process has made.
 pub fn find_or_create(vas: &str) -> Outcome {
-    let data = DataVas::<Notes>::find_or_create(vas, OPTIONS, |heap| Notes::new(heap))?;
+    let data = DataVas::<Notes>::find_or_create(vas, OPTIONS, none)?;
     let writer = data.writer()?;
     writer.enter(|mut inside| {
         let heap = inside.heap();

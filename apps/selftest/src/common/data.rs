@@ -23,15 +23,15 @@ pub struct Link<'v> {
     pub before: Option<VasBox<'v, Link<'v>>>,
 }
 
-impl<'v> Notes<'v> {
-    /// None.
-    pub fn new(heap: Heap<'v>) -> Self {
-        Notes {
-            numbers: VasVec::new_in(heap),
-            last: None,
-        }
+/// No notes.
+pub fn none(heap: Heap<'_>) -> Notes<'_> {
+    Notes {
+        numbers: VasVec::new_in(heap),
+        last: None,
     }
+}
 
+impl<'v> Notes<'v> {
     /// Notes a number in both ways.
     pub fn add(&mut self, number: u64, heap: Heap<'v>) {
         self.numbers.push(number);
@@ -54,7 +54,7 @@ pub const OPTIONS: SegmentOptions = SegmentOptions::new(LEAST_BYTES as u64, Mode
 /// # Errors
 /// Those of [`DataVas::create`].
 pub fn create(name: &str) -> Result<DataVas<Notes<'static>>, DataError> {
-    DataVas::create(name, OPTIONS, |heap| Notes::new(heap))
+    DataVas::<Notes>::create(name, OPTIONS, none)
 }
 
 /// Finds it.
