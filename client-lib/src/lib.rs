@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Calls of the VAS service, named as in the paper (Figure 3).
+//! Virtual address spaces (VASes) for applications: the paper's interface (SpaceJMP, ASPLOS'16,
+//! section 3.2), and a safe way to program with it.
 //!
-//! A process finds or creates a VAS, attaches to it, and switches into it; while it is
-//! inside, the segments of the VAS are its memory at their fixed addresses, beside its own
-//! code and stack. Handles are capabilities in the process's own CNode; dropping one gives
-//! its slot back, but leaves the object as it is.
+//! A process finds or creates a VAS, attaches to it, and switches into it; while it is inside, the
+//! segments of the VAS are its memory at their fixed addresses, beside its own code and stack. A
+//! VAS lives on when its processes have ended, and pointers in it mean the same to all.
+//!
+//! | to | use |
+//! | --- | --- |
+//! | share data of known types, checked by the compiler | [`DataVas`], and the crate `storage` for what may lie in it |
+//! | call the service itself: segments, rights, quotas, locks | the functions of this crate ([`vas_create`], [`vas_attach`], [`vas_switch`], [`seg_alloc`], ...) |
+//! | type in a program as the paper prints it | [`raw`] |
+//!
+//! Handles are capabilities in the process's own CNode; dropping one gives its slot back, but
+//! leaves the object as it is. Sizes and addresses are in bytes. Errors are those of the service
+//! ([`Error`]); a refused call has changed nothing.
+//!
+#![doc = include_str!("../../docs/first-program.md")]
+//!
+//! # The calls themselves
+//!
+//! What the safe way does beneath, with raw memory:
 //!
 //! ```no_run
 //! use client_lib::{Access, Mode, Space};
@@ -13,12 +29,12 @@
 //! # fn main() -> Result<(), client_lib::Error> {
 //! let base = 1 << 39;
 //! let vas = client_lib::vas_create("v0", Mode(0o660))?;
-//! let segment = client_lib::seg_alloc("s0", base, 1 << 21, None, Mode(0o660))?;
+//! let segment = client_lib::seg_alloc_lockable("s0", base, 1 << 21, None, Mode(0o660))?;
 //! client_lib::seg_attach(&vas, &segment, Access::ReadWrite)?;
 //!
 //! let attachment = client_lib::vas_attach(&vas, Access::ReadWrite)?;
 //! client_lib::vas_switch(attachment.space())?;
-//! // Memory at `base` is the segment's now.
+//! // Memory at `base` is the segment's now, and nobody else's until its lock is given back.
 //! client_lib::vas_switch(Space::OWN)?;
 //! # Ok(())
 //! # }
