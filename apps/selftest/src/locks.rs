@@ -3,10 +3,11 @@
 //! Locks of segments: who is let in when, and what becomes of a lock when its holder ends.
 
 use alloc::format;
+use core::arch::x86_64::_rdtsc;
 
 use client_lib::{
     Access, Attachment, Error, LockMode, PageSize, Rights, Segment, Space, Vas, VasCommand,
-    vas_inconsistent, vas_set_consistent, vas_switch, vas_switch_try,
+    vas_inconsistent, vas_set_consistent, vas_switch, vas_switch_timeout, vas_switch_try,
 };
 use common::calls::{attach, detach, inside};
 use common::failure::{check, check_equal};
@@ -37,6 +38,10 @@ tests! {
     an_enforced_lock_is_what_the_root_comes_with,
     who_gives_an_enforced_lock_back_while_inside_faults,
     how_locks_are_taken_is_not_changed_while_in_use,
+    who_waits_for_a_time_is_refused_when_it_has_passed_and_not_before,
+    who_waits_for_a_time_is_let_in_as_soon_as_the_lock_is_free,
+    who_has_waited_in_vain_keeps_out_nobody_behind_it,
+    who_waits_for_a_time_and_is_killed_or_evicted_leaves_nothing_to_come,
 }
 
 /// A word of the board for each actor, to be seen without the lock.
@@ -544,5 +549,146 @@ fn how_locks_are_taken_is_not_changed_while_in_use() -> Outcome {
         "not lockable",
     )?;
     client_lib::seg_free(&plain)?;
+    room.remove()
+}
+
+/// The shorter of the times that are waited for, in microseconds. The timer is started once for it.
+const SHORT: u64 = 40_000;
+/// The longer one, for which it is started several times.
+const LONG: u64 = 10 * SHORT;
+/// More than any test takes.
+const AGES: u64 = 1 << 40;
+
+/// How much the time-stamp counter goes on while this process waits in vain.
+fn waits_in_vain(attachment: &Attachment, microseconds: u64) -> Result<u64, Failure> {
+    #[allow(unsafe_code)]
+    // SAFETY: the processor has the instruction, and the kernel leaves it to processes.
+    let now = || unsafe { _rdtsc() };
+    let start = now();
+    let answer = vas_switch_timeout(attachment.space(), microseconds);
+    let counted = now() - start;
+    check_equal("answer", answer, Err(Error::Locked))?;
+    check_equal("space", Space::current(), Space::OWN)?;
+    Ok(counted)
+}
+
+fn who_waits_for_a_time_is_refused_when_it_has_passed_and_not_before() -> Outcome {
+    // Fewer than any processor counts, and what it counts where time is counted in instructions.
+    const COUNTED_IN_A_MICROSECOND: u64 = 1000;
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let holder = room.start("reading", 0)?;
+        room.entered(0)?;
+        let attachment = attach(&room.vas)?;
+        waits_in_vain(&attachment, 0)?;
+        waits_in_vain(&attachment, 1)?;
+        // It may take longer, by as much as others keep this process from running.
+        let mut least = u64::MAX;
+        for _ in 0..5 {
+            least = least.min(waits_in_vain(&attachment, SHORT)?);
+        }
+        check(
+            least >= SHORT * COUNTED_IN_A_MICROSECOND,
+            "too early after a short time",
+        )?;
+        let long = waits_in_vain(&attachment, LONG)?;
+        check(
+            long >= LONG * COUNTED_IN_A_MICROSECOND && long >= least * 5,
+            "too early after a long time",
+        )?;
+        check(long <= least * 100, "too late")?;
+        room.leave(0)?;
+        fixture::ends_with(holder, DONE)?;
+        // Nothing is left of it: nobody waits, and the lock is free.
+        check_equal(
+            "space",
+            vas_switch_timeout(attachment.space(), 0)?,
+            Space::OWN,
+        )?;
+        vas_switch(Space::OWN)?;
+        detach(attachment)?;
+        room.clear()?;
+    }
+    room.remove()
+}
+
+fn who_waits_for_a_time_is_let_in_as_soon_as_the_lock_is_free() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let holder = room.start("reading", 0)?;
+        room.entered(0)?;
+        let waiting = [AGES, u64::MAX].map(|microseconds| {
+            let arguments = format!("timed-switch room read-write {microseconds}");
+            fixture::start(actor::OTHER, &arguments)
+        });
+        for _ in 0..200 {
+            sel4::yield_now();
+        }
+        room.leave(0)?;
+        for process in waiting {
+            fixture::ends_with(process?, ExitStatus::Exited(common::verdict::of(FREE)))?;
+        }
+        fixture::ends_with(holder, DONE)?;
+        room.clear()?;
+    }
+    room.remove()
+}
+
+fn who_has_waited_in_vain_keeps_out_nobody_behind_it() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let holder = room.start("reading", 0)?;
+        room.entered(0)?;
+        let arguments = format!("timed-switch room read-write {LONG}");
+        let waiting = fixture::start(actor::OTHER, &arguments)?;
+        for _ in 0..200 {
+            sel4::yield_now();
+        }
+        let reader = room.start("reading", 1)?;
+        fixture::ends_with(waiting, ExitStatus::Exited(common::verdict::of(LOCKED)))?;
+        // The other reader is still inside.
+        room.entered(1)?;
+        room.leave(0)?;
+        room.leave(1)?;
+        fixture::ends_with(holder, DONE)?;
+        fixture::ends_with(reader, DONE)?;
+        others_try("room", "read-write", FREE)?;
+        room.clear()?;
+    }
+    room.remove()
+}
+
+fn who_waits_for_a_time_and_is_killed_or_evicted_leaves_nothing_to_come() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let holder = room.start("reading", 0)?;
+        room.entered(0)?;
+        let arguments = format!("timed-switch room read-write {LONG}");
+        let killed = fixture::start(actor::OTHER, &arguments)?;
+        let evicted = fixture::start(actor::OTHER, &arguments)?;
+        while client_lib::vas_stat(&room.vas)?.attachments < 2 {
+            sel4::yield_now();
+        }
+        for _ in 0..200 {
+            sel4::yield_now();
+        }
+        process::kill(killed)?;
+        fixture::ends_with(killed, ExitStatus::Killed)?;
+        client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
+        let told = common::verdict::of(Err(Error::StaleAttachment));
+        fixture::ends_with(evicted, ExitStatus::Exited(told))?;
+        // Their time comes while another waits.
+        let attachment = attach(&room.vas)?;
+        waits_in_vain(&attachment, 2 * LONG)?;
+        detach(attachment)?;
+        room.leave(0)?;
+        fixture::ends_with(holder, DONE)?;
+        others_try("room", "read-write", FREE)?;
+        room.clear()?;
+    }
     room.remove()
 }

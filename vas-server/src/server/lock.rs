@@ -6,7 +6,9 @@
 //! its VAS in order of the segments' indexes, the same for all VASes, and waits with no others;
 //! so there is no cycle. Who waits for a lock is let in by the order in which it asked.
 //!
-//! What is remembered of one that waits lies in its attachment, and it takes one slot.
+//! What is remembered of one that waits lies in its attachment, and it takes one slot. If it waits
+//! until a time, the timer runs, which wakes the server ([`Server::tick`]). The timer is not set
+//! back when it is let in or gone before; then nobody is found whose time has come.
 
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -20,7 +22,7 @@ use protocol::{Access, AttachmentId, Error, LockMode, PageSize};
 use super::lifetime::keys_where;
 use super::{Attachment, Granted, Segment, Server, Vas, attachment_id};
 use crate::arena::{Arena, Key};
-use crate::kernel::{Kernel, Slot};
+use crate::kernel::{Kernel, Slot, TIMER_HERTZ};
 use crate::policy::page_tables::{Mapping, SegmentMapping};
 use crate::resources::OwnPage;
 use crate::slots::SlotRange;
@@ -59,7 +61,15 @@ pub(super) struct Waiting {
     ticket: u64,
     /// The right to answer; none while the request is handled.
     caller: Option<SlotRange>,
+    /// Until when it waits, if not for ever.
+    deadline: Option<u64>,
 }
+
+/// How many are told at a time that they have waited for too long. The others wait on for
+/// [`PAUSE`], so that requests are served meanwhile.
+const LATE: usize = 64;
+/// Ticks from one time that the server is woken to the next at least: a good millisecond.
+const PAUSE: u64 = TIMER_HERTZ.div_ceil(1000);
 
 /// The pages of locks are entered as pieces of segments that have so many.
 const LOCK_PIECE: u16 = u16::MAX;
@@ -160,8 +170,12 @@ impl<K: Kernel> Server<K> {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             if let Some(attachment) = self.attachments.get_mut(key) {
-                let caller = None;
-                attachment.waiting = Some(Waiting { at, ticket, caller });
+                attachment.waiting = Some(Waiting {
+                    at,
+                    ticket,
+                    caller: None,
+                    deadline: None,
+                });
                 self.waiting += 1;
             }
             self.let_in(Vec::from([at]));
@@ -586,9 +600,11 @@ impl<K: Kernel> Server<K> {
 
     /// Whether one that could not be let in at once waits.
     fn keep_waiting(&mut self, session: Key, key: Key, wait: Wait) -> Result<(), Error> {
-        if wait == Wait::No {
-            return Err(Error::Locked);
-        }
+        let limit = match wait {
+            Wait::No | Wait::AtMost { microseconds: 0 } => return Err(Error::Locked),
+            Wait::Forever => None,
+            Wait::AtMost { microseconds } => Some(microseconds),
+        };
         // Who waits while it holds others' locks could wait for itself.
         let others = keys_where(&self.attachments, |one| one.session == session);
         let holds = |other: Key| {
@@ -600,11 +616,43 @@ impl<K: Kernel> Server<K> {
             return Err(Error::Inside);
         }
         let caller = self.resources.save_caller()?;
+        let kernel = self.resources.kernel_mut();
+        let deadline = limit.map(|limit| self.clock.after(kernel, limit));
+        if let Some(deadline) = deadline {
+            self.clock.wake_by(kernel, deadline);
+        }
         let attachment = self.attachments.get_mut(key);
         if let Some(waiting) = attachment.and_then(|one| one.waiting.as_mut()) {
             waiting.caller = Some(caller);
+            waiting.deadline = deadline;
         }
         Ok(())
+    }
+
+    /// The timer has woken the server, or may have: those who have waited for too long are told so,
+    /// and those are let in whom they kept out.
+    pub fn tick(&mut self) {
+        let now = self.clock.now(self.resources.kernel_mut());
+        let deadline = |one: &Attachment| one.waiting.as_ref()?.deadline;
+        let attachments = self.attachments.iter();
+        let mut timed: Vec<_> = attachments
+            .filter_map(|(key, one)| Some((deadline(one)?, key)))
+            .collect();
+        timed.sort_unstable();
+        let late = timed.partition_point(|&(deadline, _)| deadline <= now);
+        let mut left = Vec::new();
+        for (_, key) in timed.drain(..late.min(LATE)) {
+            left.extend(self.leave_locks(key));
+            if let Some(waiting) = self.stop_waiting(key) {
+                self.answer_later(waiting, &Err(Error::Locked));
+            }
+        }
+        left.sort_unstable();
+        left.dedup();
+        self.let_in(left);
+        let next = timed.first();
+        let next = next.map(|&(deadline, _)| deadline.max(now.saturating_add(PAUSE)));
+        self.clock.wake_at(self.resources.kernel_mut(), next);
     }
 
     /// All locks are held: hands the root out if it goes with them.

@@ -188,6 +188,7 @@ impl World {
             vspace: Fake::VSPACE,
             asid_control: Fake::ASID_CONTROL,
             asid_pools,
+            timer: Fake::TIMER,
             quotas,
             untypeds: &untypeds,
         };

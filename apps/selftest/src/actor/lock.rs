@@ -2,7 +2,7 @@
 
 //! Behaviours under locks.
 
-use client_lib::{Access, Error, Rights, Space, vas_switch, vas_switch_try};
+use client_lib::{Access, Error, Rights, Space, vas_switch};
 use common::calls::{attach, detach, inside, visit};
 use common::segment_memory::{load, store, wait_for};
 use common::{Failure, Outcome, raw};
@@ -16,14 +16,14 @@ pub fn stay(vas: &str, word: u64) -> Outcome {
     })
 }
 
-/// Enters and leaves.
-pub fn switch(vas: &str, access: Access, may_wait: bool) -> Result<Rights, Error> {
+/// Enters in this way and leaves.
+pub fn switch(
+    vas: &str,
+    access: Access,
+    enter: impl FnOnce(Space) -> Result<Space, Error>,
+) -> Result<Rights, Error> {
     let attachment = client_lib::vas_attach(&client_lib::vas_find(vas)?, access)?;
-    if may_wait {
-        vas_switch(attachment.space())?;
-    } else {
-        vas_switch_try(attachment.space())?;
-    }
+    enter(attachment.space())?;
     vas_switch(Space::OWN)?;
     detach(attachment)?;
     Ok(Rights::empty())
