@@ -3,11 +3,10 @@
 //! Locks of segments: who is let in when, and what becomes of a lock when its holder ends.
 
 use alloc::format;
-use core::arch::x86_64::_rdtsc;
 
 use client_lib::{
     Access, Attachment, Error, LockMode, PageSize, Rights, Segment, Space, Vas, VasCommand,
-    vas_inconsistent, vas_set_consistent, vas_switch, vas_switch_timeout, vas_switch_try,
+    vas_inconsistent, vas_set_consistent, vas_switch, vas_switch_try,
 };
 use common::calls::{attach, detach, inside};
 use common::failure::{check, check_equal};
@@ -125,9 +124,7 @@ impl Room {
     /// Fails if the actor of this word enters although it has all the time for it.
     #[track_caller]
     fn stays_outside(&self, word: u64) -> Outcome {
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
+        give_way();
         inside(&self.watch, || {
             check_equal("word of who waits", load(BOARD + 8 * word), 0)
         })
@@ -346,9 +343,7 @@ fn row_8_who_waits_and_is_evicted_is_told_so() -> Outcome {
         while client_lib::vas_stat(&room.vas)?.attachments == 0 {
             sel4::yield_now();
         }
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
+        give_way();
         client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
         let told = common::verdict::of(Err(Error::StaleAttachment));
         fixture::ends_with(waiting, ExitStatus::Exited(told))
@@ -552,63 +547,40 @@ fn how_locks_are_taken_is_not_changed_while_in_use() -> Outcome {
     room.remove()
 }
 
-/// The shorter of the times that are waited for, in microseconds. The timer is started once for it.
-const SHORT: u64 = 40_000;
-/// The longer one, for which it is started several times.
-const LONG: u64 = 10 * SHORT;
+/// A time to wait for, in microseconds. The timer is started several times for it.
+const TIME: u64 = 300_000;
 /// More than any test takes.
 const AGES: u64 = 1 << 40;
 
-/// How much the time-stamp counter goes on while this process waits in vain.
-fn waits_in_vain(attachment: &Attachment, microseconds: u64) -> Result<u64, Failure> {
-    #[allow(unsafe_code)]
-    // SAFETY: the processor has the instruction, and the kernel leaves it to processes.
-    let now = || unsafe { _rdtsc() };
-    let start = now();
-    let answer = vas_switch_timeout(attachment.space(), microseconds);
-    let counted = now() - start;
-    check_equal("answer", answer, Err(Error::Locked))?;
-    check_equal("space", Space::current(), Space::OWN)?;
-    Ok(counted)
+/// Has a process of another user wait for so many microseconds to write.
+#[track_caller]
+fn waits(microseconds: u64) -> Result<ProcessId, Failure> {
+    let arguments = format!("timed-switch room read-write {microseconds}");
+    fixture::start(actor::OTHER, &arguments)
+}
+
+/// Lets others run for long.
+fn give_way() {
+    for _ in 0..200 {
+        sel4::yield_now();
+    }
+}
+
+fn ends_told(expected: Result<Rights, Error>) -> ExitStatus {
+    ExitStatus::Exited(common::verdict::of(expected))
 }
 
 fn who_waits_for_a_time_is_refused_when_it_has_passed_and_not_before() -> Outcome {
-    // Fewer than any processor counts, and what it counts where time is counted in instructions.
-    const COUNTED_IN_A_MICROSECOND: u64 = 1000;
     let room = Room::new()?;
     for mode in [LockMode::Cooperative, LockMode::Enforced] {
         room.set_mode(mode)?;
-        let holder = room.start("reading", 0)?;
-        room.entered(0)?;
-        let attachment = attach(&room.vas)?;
-        waits_in_vain(&attachment, 0)?;
-        waits_in_vain(&attachment, 1)?;
-        // It may take longer, by as much as others keep this process from running.
-        let mut least = u64::MAX;
-        for _ in 0..5 {
-            least = least.min(waits_in_vain(&attachment, SHORT)?);
-        }
-        check(
-            least >= SHORT * COUNTED_IN_A_MICROSECOND,
-            "too early after a short time",
-        )?;
-        let long = waits_in_vain(&attachment, LONG)?;
-        check(
-            long >= LONG * COUNTED_IN_A_MICROSECOND && long >= least * 5,
-            "too early after a long time",
-        )?;
-        check(long <= least * 100, "too late")?;
-        room.leave(0)?;
-        fixture::ends_with(holder, DONE)?;
-        // Nothing is left of it: nobody waits, and the lock is free.
-        check_equal(
-            "space",
-            vas_switch_timeout(attachment.space(), 0)?,
-            Space::OWN,
-        )?;
-        vas_switch(Space::OWN)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            fixture::succeeds(actor::OTHER, &format!("wait-in-vain room {TIME}"))
+        })?;
+        // Nobody waits, and the lock is free.
+        others_try("room", "read-write", FREE)?;
         detach(attachment)?;
-        room.clear()?;
     }
     room.remove()
 }
@@ -617,21 +589,18 @@ fn who_waits_for_a_time_is_let_in_as_soon_as_the_lock_is_free() -> Outcome {
     let room = Room::new()?;
     for mode in [LockMode::Cooperative, LockMode::Enforced] {
         room.set_mode(mode)?;
-        let holder = room.start("reading", 0)?;
-        room.entered(0)?;
-        let waiting = [AGES, u64::MAX].map(|microseconds| {
-            let arguments = format!("timed-switch room read-write {microseconds}");
-            fixture::start(actor::OTHER, &arguments)
-        });
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
-        room.leave(0)?;
+        let attachment = attach(&room.reading)?;
+        let mut waiting = alloc::vec::Vec::new();
+        inside(&attachment, || {
+            waiting.push(waits(AGES)?);
+            waiting.push(waits(u64::MAX)?);
+            give_way();
+            Ok(())
+        })?;
         for process in waiting {
-            fixture::ends_with(process?, ExitStatus::Exited(common::verdict::of(FREE)))?;
+            fixture::ends_with(process, ends_told(FREE))?;
         }
-        fixture::ends_with(holder, DONE)?;
-        room.clear()?;
+        detach(attachment)?;
     }
     room.remove()
 }
@@ -640,21 +609,17 @@ fn who_has_waited_in_vain_keeps_out_nobody_behind_it() -> Outcome {
     let room = Room::new()?;
     for mode in [LockMode::Cooperative, LockMode::Enforced] {
         room.set_mode(mode)?;
-        let holder = room.start("reading", 0)?;
-        room.entered(0)?;
-        let arguments = format!("timed-switch room read-write {LONG}");
-        let waiting = fixture::start(actor::OTHER, &arguments)?;
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
-        let reader = room.start("reading", 1)?;
-        fixture::ends_with(waiting, ExitStatus::Exited(common::verdict::of(LOCKED)))?;
-        // The other reader is still inside.
-        room.entered(1)?;
-        room.leave(0)?;
-        room.leave(1)?;
-        fixture::ends_with(holder, DONE)?;
-        fixture::ends_with(reader, DONE)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            let waiting = waits(TIME)?;
+            give_way();
+            let reader = room.start("reading", 0)?;
+            fixture::ends_with(waiting, ends_told(LOCKED))?;
+            wait_for(BOARD, 1)?;
+            store(BOARD, 2);
+            fixture::ends_with(reader, DONE)
+        })?;
+        detach(attachment)?;
         others_try("room", "read-write", FREE)?;
         room.clear()?;
     }
@@ -665,30 +630,22 @@ fn who_waits_for_a_time_and_is_killed_or_evicted_leaves_nothing_to_come() -> Out
     let room = Room::new()?;
     for mode in [LockMode::Cooperative, LockMode::Enforced] {
         room.set_mode(mode)?;
-        let holder = room.start("reading", 0)?;
-        room.entered(0)?;
-        let arguments = format!("timed-switch room read-write {LONG}");
-        let killed = fixture::start(actor::OTHER, &arguments)?;
-        let evicted = fixture::start(actor::OTHER, &arguments)?;
-        while client_lib::vas_stat(&room.vas)?.attachments < 2 {
-            sel4::yield_now();
-        }
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
-        process::kill(killed)?;
-        fixture::ends_with(killed, ExitStatus::Killed)?;
-        client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
-        let told = common::verdict::of(Err(Error::StaleAttachment));
-        fixture::ends_with(evicted, ExitStatus::Exited(told))?;
-        // Their time comes while another waits.
-        let attachment = attach(&room.vas)?;
-        waits_in_vain(&attachment, 2 * LONG)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            let (killed, evicted) = (waits(TIME)?, waits(TIME)?);
+            while client_lib::vas_stat(&room.vas)?.attachments < 2 {
+                sel4::yield_now();
+            }
+            give_way();
+            process::kill(killed)?;
+            fixture::ends_with(killed, ExitStatus::Killed)?;
+            client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
+            fixture::ends_with(evicted, ends_told(Err(Error::StaleAttachment)))?;
+            // Their time comes while another waits.
+            fixture::ends_with(waits(2 * TIME)?, ends_told(LOCKED))
+        })?;
         detach(attachment)?;
-        room.leave(0)?;
-        fixture::ends_with(holder, DONE)?;
         others_try("room", "read-write", FREE)?;
-        room.clear()?;
     }
     room.remove()
 }

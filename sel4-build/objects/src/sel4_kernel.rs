@@ -43,7 +43,9 @@ mod pit {
 
     pub fn start(ticks: u16) {
         write(COMMAND, COUNT_ONCE);
-        ticks.to_le_bytes().map(|byte| write(COUNT, byte));
+        for byte in ticks.to_le_bytes() {
+            write(COUNT, byte);
+        }
     }
 
     pub fn count() -> u16 {

@@ -3,12 +3,14 @@
 //! The time, as long as somebody waits until one.
 //!
 //! The kernel has no clock, and the timer counts 16 bits, a good 54 ms. So time is what is added up
-//! of what the timer has counted. It stands still while the timer does, and when the server comes
-//! to read the timer too late it falls behind by whole rounds of it: it is never too early.
+//! of what the timer has counted. It stands still while the timer does, and if the server comes to
+//! look a whole round of the timer too late, that round is lost: it is never too early.
 
 use crate::kernel::{Kernel, TIMER_HERTZ, Timer};
 
 const MICROSECONDS: u128 = 1_000_000;
+/// The timer wakes the server after half a round at most, so that it can come half a round late.
+const MOST: u64 = 1 << 15;
 
 /// Time is told in ticks of the timer.
 pub(super) struct Clock {
@@ -58,7 +60,7 @@ impl Clock {
     /// not at any other; if none, the timer stops.
     pub(super) fn wake_at(&mut self, kernel: &mut impl Kernel, time: Option<u64>) {
         let now = self.now(kernel);
-        let ticks = time.map(|time| time.saturating_sub(now).clamp(1, u16::MAX.into()) as u16);
+        let ticks = time.map(|time| time.saturating_sub(now).clamp(1, MOST) as u16);
         kernel.set_timer(self.timer, ticks);
         self.running = ticks.map(|count| Running {
             count,

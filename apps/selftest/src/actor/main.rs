@@ -159,6 +159,7 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
             let enter = |space| vas_switch_timeout(space, microseconds);
             return answer(lock::switch(vas, access, enter));
         }
+        ["wait-in-vain", vas, microseconds] => lock::wait_in_vain(vas, number(microseconds)?),
         ["alternate", one, other, word, turns] => {
             lock::alternate(one, other, number(word)?, number(turns)?)
         }
