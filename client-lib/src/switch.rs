@@ -83,7 +83,7 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 /// given locks back or has waited for some, it is in [`Space::OWN`].
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
-    switch_with(space, Wait::Forever)
+    switch_with(space, &Wait::Forever)
 }
 
 /// As [`vas_switch`], but does not wait for locks.
@@ -91,7 +91,7 @@ pub fn vas_switch(space: Space) -> Result<Space, Error> {
 /// # Errors
 /// Also [`Error::Locked`] if a lock is not free.
 pub fn vas_switch_try(space: Space) -> Result<Space, Error> {
-    switch_with(space, Wait::No)
+    switch_with(space, &Wait::No)
 }
 
 /// As [`vas_switch`], but waits for locks for `microseconds` at most (0 to any number), and as much
@@ -101,11 +101,11 @@ pub fn vas_switch_try(space: Space) -> Result<Space, Error> {
 /// # Errors
 /// Also [`Error::Locked`] if not all locks were free in that time.
 pub fn vas_switch_timeout(space: Space, microseconds: u64) -> Result<Space, Error> {
-    switch_with(space, Wait::AtMost { microseconds })
+    switch_with(space, &Wait::AtMost { microseconds })
 }
 
 #[inline]
-fn switch_with(space: Space, wait: Wait) -> Result<Space, Error> {
+fn switch_with(space: Space, wait: &Wait) -> Result<Space, Error> {
     let before = Space::current();
     if ActiveSpace::lock_mode_of(before.0 | space.0) == LockMode::None {
         switch(before, space)?;

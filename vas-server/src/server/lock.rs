@@ -61,10 +61,12 @@ pub(super) struct Waiting {
     ticket: u64,
     /// The right to answer; none while the request is handled.
     caller: Option<SlotRange>,
-    /// Until when it waits, if not for ever.
-    deadline: Option<u64>,
+    /// Until when it waits.
+    deadline: u64,
 }
 
+/// A time that never comes.
+const FOR_EVER: u64 = u64::MAX;
 /// How many are told at a time that they have waited for too long. The others wait on for
 /// [`PAUSE`], so that requests are served meanwhile.
 const LATE: usize = 64;
@@ -174,7 +176,7 @@ impl<K: Kernel> Server<K> {
                     at,
                     ticket,
                     caller: None,
-                    deadline: None,
+                    deadline: FOR_EVER,
                 });
                 self.waiting += 1;
             }
@@ -600,11 +602,9 @@ impl<K: Kernel> Server<K> {
 
     /// Whether one that could not be let in at once waits.
     fn keep_waiting(&mut self, session: Key, key: Key, wait: Wait) -> Result<(), Error> {
-        let limit = match wait {
-            Wait::No | Wait::AtMost { microseconds: 0 } => return Err(Error::Locked),
-            Wait::Forever => None,
-            Wait::AtMost { microseconds } => Some(microseconds),
-        };
+        if matches!(wait, Wait::No | Wait::AtMost { microseconds: 0 }) {
+            return Err(Error::Locked);
+        }
         // Who waits while it holds others' locks could wait for itself.
         let others = keys_where(&self.attachments, |one| one.session == session);
         let holds = |other: Key| {
@@ -616,15 +616,14 @@ impl<K: Kernel> Server<K> {
             return Err(Error::Inside);
         }
         let caller = self.resources.save_caller()?;
-        let kernel = self.resources.kernel_mut();
-        let deadline = limit.map(|limit| self.clock.after(kernel, limit));
-        if let Some(deadline) = deadline {
-            self.clock.wake_by(kernel, deadline);
-        }
         let attachment = self.attachments.get_mut(key);
         if let Some(waiting) = attachment.and_then(|one| one.waiting.as_mut()) {
             waiting.caller = Some(caller);
-            waiting.deadline = deadline;
+            if let Wait::AtMost { microseconds } = wait {
+                let kernel = self.resources.kernel_mut();
+                waiting.deadline = self.clock.after(kernel, microseconds);
+                self.clock.wake_by(kernel, waiting.deadline);
+            }
         }
         Ok(())
     }
@@ -633,10 +632,10 @@ impl<K: Kernel> Server<K> {
     /// and those are let in whom they kept out.
     pub fn tick(&mut self) {
         let now = self.clock.now(self.resources.kernel_mut());
-        let deadline = |one: &Attachment| one.waiting.as_ref()?.deadline;
         let attachments = self.attachments.iter();
         let mut timed: Vec<_> = attachments
-            .filter_map(|(key, one)| Some((deadline(one)?, key)))
+            .filter_map(|(key, one)| Some((one.waiting.as_ref()?.deadline, key)))
+            .filter(|&(deadline, _)| deadline != FOR_EVER)
             .collect();
         timed.sort_unstable();
         let late = timed.partition_point(|&(deadline, _)| deadline <= now);
