@@ -17,8 +17,8 @@ use sel4::{BootInfo, CapRights, ObjectType, cap};
 use crate::memory::{Objects, first};
 use crate::process::{Layout, Process};
 use crate::server::Server;
-use crate::system::{SERVER, System, badge};
-use crate::vspace;
+use crate::system::{SERVER, System};
+use crate::{vspace, watch};
 
 const DEPTH: u8 = u64::BITS as u8;
 /// Untyped memory smaller than this is left alone: binary logarithm of bytes.
@@ -78,7 +78,9 @@ pub fn start(
         CapRights::ALL,
         Badge::CONTROL.bits(),
     )?;
-    let process = start_server(image, &mut objects, &servers, server_endpoint, endpoint)?;
+    let faults = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
+    watch::start(&mut objects, faults)?;
+    let process = start_server(image, &mut objects, &servers, server_endpoint, faults)?;
     let server = Server {
         control: cap::Endpoint::from_bits(control),
         cnode: process.cnode(),
@@ -231,15 +233,7 @@ fn start_server(
         CapRights::ALL,
         guard,
     )?;
-    cnode.mint(
-        slot::FAULT,
-        cnode_bits,
-        Objects::CNODE,
-        fault_endpoint.bits(),
-        DEPTH,
-        CapRights::ALL,
-        badge(SERVER, true),
-    )?;
+    give(slot::FAULT, fault_endpoint.bits())?;
     give(slot::TCB, process.tcb().bits())?;
     give(slot::VSPACE, process.root().bits())?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;

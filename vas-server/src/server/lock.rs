@@ -70,7 +70,7 @@ const FOR_EVER: u64 = u64::MAX;
 /// How many are told at a time that they have waited for too long. The others wait on for
 /// [`PAUSE`], so that requests are served meanwhile.
 const LATE: usize = 64;
-/// Ticks from one time that the server is woken to the next at least: a good millisecond.
+/// Ticks from one time that some are told to the next: a good millisecond.
 const PAUSE: u64 = TIMER_HERTZ.div_ceil(1000);
 
 /// The pages of locks are entered as pieces of segments that have so many.
@@ -649,8 +649,9 @@ impl<K: Kernel> Server<K> {
         left.sort_unstable();
         left.dedup();
         self.let_in(left);
+        let pause = if late > 0 { PAUSE } else { 0 };
         let next = timed.first();
-        let next = next.map(|&(deadline, _)| deadline.max(now.saturating_add(PAUSE)));
+        let next = next.map(|&(deadline, _)| deadline.max(now.saturating_add(pause)));
         self.clock.wake_at(self.resources.kernel_mut(), next);
     }
 

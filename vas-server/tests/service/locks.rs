@@ -785,8 +785,16 @@ fn the_timer_runs_only_as_long_as_somebody_waits_until_a_time() {
     assert_eq!(scene.world.fake().wakes_in(), None);
     let waiting = scene.world.lock(&other, second, at_most(u64::MAX));
     let waiting = waiting.unwrap_err();
+    // As ticks, this has one bit more than a word.
+    let long = (1 << 64) * 1_000_000 / u128::from(TIMER_HERTZ) + 1;
+    let (other, third) = scene.attach(1, READ_WRITE);
+    let long = scene.world.lock(&other, third, at_most(long as u64));
+    let long = long.unwrap_err();
     scene.world.pass(1_000_000);
     assert_eq!(scene.world.locked_later(waiting), None);
+    assert_eq!(scene.world.locked_later(long), None);
+    // They wait for ever.
+    assert_eq!(scene.world.fake().wakes_in(), None);
     scene.world.unlock(&holder, holding).unwrap();
     scene.world.unlock(&writer, writing).unwrap();
     let let_in = Some(Ok((CONSISTENT, None)));
@@ -943,7 +951,7 @@ fn who_waits_for_a_time_and_ends_is_told_no_more_and_leaves_nothing() {
 fn a_server_that_comes_late_is_never_too_early_and_half_a_round_late_loses_nothing() {
     const TIME: u64 = 1_000_000;
     const TICKS: u64 = TIMER_HERTZ;
-    for late in [0, 1, (1 << 15) - 1, (1 << 15) + 1000, 1 << 16, 1 << 20] {
+    for late in [0, 1, (1 << 15) - 1, 1 << 16, 1 << 20] {
         let (mut scene, _, (writer, writing)) = held_to_read(LockMode::Cooperative);
         let number = scene.world.lock(&writer, writing, at_most(TIME));
         let number = number.unwrap_err();
@@ -953,6 +961,7 @@ fn a_server_that_comes_late_is_never_too_early_and_half_a_round_late_loses_nothi
             let step = u64::from(wakes_in) + late;
             assert!(scene.world.fake().pass(step));
             passed += step;
+            assert!(passed < 100 * TICKS, "late by {late}: no end");
             scene.world.wake();
         }
         assert_eq!(scene.world.locked_later(number), TOLD);
@@ -974,8 +983,7 @@ fn a_notification_that_is_one_too_many_does_no_harm() {
         scene.world.wake();
         assert_eq!(scene.world.locked_later(number), None);
     }
-    // Whoever was just woken is not woken again at once.
-    scene.world.pass(2000);
+    scene.world.pass(110);
     assert_eq!(scene.world.locked_later(number), TOLD);
     scene.world.wake();
     assert_eq!(scene.world.fake().wakes_in(), None);
