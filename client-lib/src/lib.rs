@@ -68,7 +68,7 @@ pub use endpoint::Endpoint;
 pub use lock::{vas_inconsistent, vas_set_consistent};
 use protocol::process::Active;
 use slots::Slot;
-pub use switch::{Space, vas_switch, vas_switch_try};
+pub use switch::{Space, vas_switch, vas_switch_timeout, vas_switch_try};
 
 /// A handle of a VAS (the paper's `vid`).
 #[derive(Debug)]

@@ -42,8 +42,9 @@ pub fn vas_set_consistent() -> Result<(), Error> {
 }
 
 /// Leaves one space, of which it gives the locks back, and enters another, of which it takes them.
+/// (By reference, `wait` takes one register: it is seldom looked at.)
 #[inline(never)]
-pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Error> {
+pub(crate) fn switch(before: Space, space: Space, wait: &Wait) -> Result<(), Error> {
     if before == space || !must_lock(before) && !must_lock(space) {
         return switch_only(before, space);
     }
@@ -100,12 +101,12 @@ fn leave(space: Space, active: Active) -> Result<(), Error> {
     Ok(())
 }
 
-fn enter(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
+fn enter(space: Space, active: Active, wait: &Wait) -> Result<(), Error> {
     switch_only(Space::current(), space)?;
     if !locking(active.id) {
         return Ok(());
     }
-    let attachment = active.id;
+    let (attachment, wait) = (active.id, *wait);
     if let Entered::All { inconsistent } = lock_set().enter(index(active.id), active.access, lock) {
         INCONSISTENT.store(inconsistent, Ordering::Relaxed);
         return Ok(());
@@ -116,8 +117,8 @@ fn enter(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
     enter_locked(space, attachment, inconsistent)
 }
 
-fn enter_enforced(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
-    let attachment = active.id;
+fn enter_enforced(space: Space, active: Active, wait: &Wait) -> Result<(), Error> {
+    let (attachment, wait) = (active.id, *wait);
     let request = VasLock { attachment, wait };
     let Locked { inconsistent } = rpc::receive_at(&request, &[], space.root())?;
     enter_locked(space, attachment, inconsistent)

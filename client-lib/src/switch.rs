@@ -74,7 +74,7 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 ///
 /// If there are lockable segments in the VAS that is left, their locks are given back; in the
 /// VAS that is entered, all locks are taken: to write what can be written through the attachment,
-/// else to read. Waits until they are free; see [`vas_switch_try`]. Only who waits, or has
+/// else to read. Waits until they are free; see [`vas_switch_try`] and [`vas_switch_timeout`]. Only who waits, or has
 /// others waiting, asks the server, unless the locks of the VAS are
 /// [enforced](crate::LockMode::Enforced).
 ///
@@ -83,7 +83,7 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 /// given locks back or has waited for some, it is in [`Space::OWN`].
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
-    switch_with(space, Wait::Forever)
+    switch_with(space, &Wait::Forever)
 }
 
 /// As [`vas_switch`], but does not wait for locks.
@@ -91,11 +91,21 @@ pub fn vas_switch(space: Space) -> Result<Space, Error> {
 /// # Errors
 /// Also [`Error::Locked`] if a lock is not free.
 pub fn vas_switch_try(space: Space) -> Result<Space, Error> {
-    switch_with(space, Wait::No)
+    switch_with(space, &Wait::No)
+}
+
+/// As [`vas_switch`], but waits for locks for `microseconds` at most (0 to any number), and as much
+/// longer as it takes until the VAS server and then this thread run; never less. The time counts
+/// from when the server is asked.
+///
+/// # Errors
+/// Also [`Error::Locked`] if not all locks were free in that time.
+pub fn vas_switch_timeout(space: Space, microseconds: u64) -> Result<Space, Error> {
+    switch_with(space, &Wait::AtMost { microseconds })
 }
 
 #[inline]
-fn switch_with(space: Space, wait: Wait) -> Result<Space, Error> {
+fn switch_with(space: Space, wait: &Wait) -> Result<Space, Error> {
     let before = Space::current();
     if ActiveSpace::lock_mode_of(before.0 | space.0) == LockMode::None {
         switch(before, space)?;

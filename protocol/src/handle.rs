@@ -97,6 +97,9 @@ const _: () = assert!(limits::REVOCABLE_HANDLES < NUMBERS);
 impl Badge {
     /// The badge of init's cap. It is not zero: seL4 means "no badge" by that.
     pub const CONTROL: Badge = Badge(1);
+    /// The badge of the notification by which the server's timer wakes it. No cap to the server's
+    /// endpoint has it.
+    pub const TIMER: Badge = Badge(2);
 
     /// A badge as the kernel delivers it.
     pub const fn from_bits(bits: u64) -> Self {

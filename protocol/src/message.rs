@@ -430,6 +430,12 @@ pub enum Wait {
     No,
     /// The answer comes when all are held.
     Forever,
+    /// The answer comes when all are held; [`Error::Locked`] is the answer when this time has
+    /// passed without. It comes as soon as the server gets to it, never before.
+    AtMost {
+        /// How long, from when the server gets the request; 0 is as [`No`](Self::No).
+        microseconds: u64,
+    },
 }
 
 /// All locks are held.

@@ -71,6 +71,10 @@ pub struct ServerStartInfo {
     pub endpoint: u64,
     /// The cap that makes ASID pools.
     pub asid_control: u64,
+    /// The handler of the timer's interrupt, which signals the notification.
+    pub timer_interrupt: u64,
+    /// The notification, with the badge [`Badge::TIMER`](crate::Badge::TIMER).
+    pub timer_notification: u64,
     /// The first untyped cap; the others follow it.
     pub first_untyped: u64,
     /// Binary logarithms of their sizes in bytes, in order of slot.

@@ -21,7 +21,9 @@ use protocol::limits;
 use protocol::lock::{Lock, LockSet};
 use protocol::{Access, Badge, PageSize};
 
-use crate::kernel::{ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BITS, TableLevel};
+use crate::kernel::{
+    ASIDS_PER_POOL, Kernel, KernelError, Object, Slot, TABLE_BITS, TableLevel, Timer,
+};
 
 /// Error numbers of the kernel (seL4 manual, chapter "Error Codes").
 mod error {
@@ -193,6 +195,15 @@ pub struct Fake {
     /// Answers that were given later, by the order in which they were asked for.
     replies: BTreeMap<u32, Reply>,
     saved: u32,
+    timer: Countdown,
+}
+
+/// The timer.
+#[derive(Debug, Default)]
+struct Countdown {
+    count: u16,
+    /// Whether there is to be a notification when it comes to 0.
+    armed: bool,
 }
 
 /// An answer that was given later.
@@ -217,11 +228,16 @@ impl Fake {
     pub const ASID_CONTROL: Slot = Slot(2);
     /// The server's own root.
     pub const VSPACE: Slot = Slot(3);
+    /// What wakes the server.
+    pub const TIMER: Timer = Timer {
+        interrupt: Slot(4),
+        notification: Slot(5),
+    };
 
     /// A machine whose server has `free_slots` empty slots and untyped caps of these sizes
     /// (binary logarithms of bytes).
     pub fn new(free_slots: u32, untyped_bits: &[u8]) -> Self {
-        let first_untyped = 4;
+        let first_untyped = 6;
         let first_free = first_untyped + untyped_bits.len() as u32;
         let mut fake = Fake {
             caps: BTreeMap::new(),
@@ -245,6 +261,7 @@ impl Fake {
             locking: many(limits::ATTACHMENTS),
             replies: BTreeMap::new(),
             saved: 0,
+            timer: Countdown::default(),
         };
         let endpoint = What::Endpoint { badge: None };
         fake.add(endpoint, None, true, Some(Self::ENDPOINT));
@@ -300,6 +317,20 @@ impl Fake {
     /// The later answer to the message that was kept as this one, counted from 1, if it was given.
     pub fn later_reply(&self, number: u32) -> Option<&Reply> {
         self.replies.get(&number)
+    }
+
+    /// How many ticks are left until the server is to be woken.
+    pub fn wakes_in(&self) -> Option<u16> {
+        self.timer.armed.then_some(self.timer.count)
+    }
+
+    /// So many ticks pass. Answers whether the server is to be woken then.
+    pub fn pass(&mut self, ticks: u64) -> bool {
+        let timer = &mut self.timer;
+        let wakes = timer.armed && ticks >= timer.count.into();
+        timer.armed &= !wakes;
+        timer.count = timer.count.wrapping_sub(ticks as u16);
+        wakes
     }
 
     // What others do with their caps.
@@ -1311,6 +1342,21 @@ impl Kernel for Fake {
     fn locking(&self, attachment: u16) -> &AtomicU64 {
         let word = self.locking.get(usize::from(attachment));
         word.unwrap_or_else(|| panic!("no such attachment"))
+    }
+
+    fn set_timer(&mut self, timer: Timer, ticks: Option<u16>) {
+        assert_eq!(timer, Self::TIMER, "another timer");
+        assert_ne!(ticks, Some(0), "the timer counts from 1 at least");
+        // Five invocations.
+        self.work += 5;
+        self.timer.armed = ticks.is_some();
+        self.timer.count = ticks.unwrap_or(self.timer.count);
+    }
+
+    fn timer_count(&mut self) -> u16 {
+        // Three invocations.
+        self.work += 3;
+        self.timer.count
     }
 }
 

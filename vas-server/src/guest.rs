@@ -13,7 +13,7 @@ use sel4::{MessageInfo, cap};
 
 use crate::policy::Answers;
 use crate::server::ASID_POOLS;
-use crate::{Configuration, Server, Slot};
+use crate::{Configuration, Server, Slot, Timer};
 
 /// Extra caps of one message (seL4 manual, chapter "Message Passing").
 const EXTRA_CAPS: usize = 3;
@@ -35,6 +35,12 @@ pub fn serve(answers: &Answers<Sel4>) -> ! {
     let mut message = sel4::recv(endpoint);
     loop {
         let (info, badge, registers) = message;
+        let badge = Badge::from_bits(badge);
+        if badge == Badge::TIMER {
+            server.tick();
+            message = sel4::recv(endpoint);
+            continue;
+        }
         let length = (info.length() as usize).min(WORDS);
         sel4::read_message(&mut words[..length], registers);
         let handles: [Option<Badge>; EXTRA_CAPS] = core::array::from_fn(|position| {
@@ -43,7 +49,6 @@ pub fn serve(answers: &Answers<Sel4>) -> ! {
             (present && unwrapped).then(|| Badge::from_bits(sel4::badge(position)))
         });
 
-        let badge = Badge::from_bits(badge);
         let answer = server.handle(badge, info.label(), &words[..length], &handles, &mut reply);
 
         message = match answer {
@@ -79,6 +84,10 @@ fn start(info: &ServerStartInfo, answers: &Answers<Sel4>) -> Result<Server<Sel4>
         vspace: Slot(slot::VSPACE as u32),
         asid_control: Slot(info.asid_control as u32),
         asid_pools: ASID_POOLS,
+        timer: Timer {
+            interrupt: Slot(info.timer_interrupt as u32),
+            notification: Slot(info.timer_notification as u32),
+        },
         quotas: &info.quotas,
         untypeds: &untypeds,
     };

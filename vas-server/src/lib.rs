@@ -34,6 +34,6 @@ pub mod server;
 
 #[cfg(feature = "guest")]
 pub use objects::Sel4;
-pub use objects::{Kernel, KernelError, Object, Slot, TableLevel, kernel, slots, untyped};
+pub use objects::{Kernel, KernelError, Object, Slot, TableLevel, Timer, kernel, slots, untyped};
 pub use policy::{Answers, Policies};
 pub use server::{Answer, Configuration, Server, StartError};

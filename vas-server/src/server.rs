@@ -18,6 +18,7 @@
 //! [`server_heap_bytes`](limits::server_heap_bytes) of the slots that it was given: whatever is
 //! remembered either counts towards one of the [limits] or stands for a slot in use.
 
+mod clock;
 mod fault;
 mod growth;
 mod handle;
@@ -46,12 +47,13 @@ use protocol::wire::{self, Words};
 use protocol::{Access, AttachmentId, Badge, Error, Handle, Kind, Limit, Name, Rights, limits};
 
 use crate::arena::{Arena, Key};
-use crate::kernel::{Kernel, Slot, TABLE_BITS};
+use crate::kernel::{Kernel, Slot, TABLE_BITS, Timer};
 use crate::policy::Policies;
 use crate::policy::page_tables::tree::Tree;
 use crate::policy::page_tables::{Mapping, PageTables};
 use crate::resources::{Frames, OwnPage, Payer, Resources};
 use crate::slots::SlotRange;
+use clock::Clock;
 use growth::Growing;
 use lock::{VasLocks, Waiting};
 use object::Object;
@@ -73,6 +75,8 @@ pub struct Configuration<'a> {
     pub asid_control: Slot,
     /// How many pools to make; [`ASID_POOLS`] are all.
     pub asid_pools: u32,
+    /// What wakes the server; see [`Server::tick`].
+    pub timer: Timer,
     /// What is promised to users; all is set aside.
     pub quotas: &'a [Quota],
     /// Untyped caps, unused, and the binary logarithms of their sizes in bytes.
@@ -251,6 +255,7 @@ pub struct Server<K: 'static> {
     /// How many attachments wait for locks.
     waiting: u32,
     next_ticket: u64,
+    clock: Clock,
     /// Whether the request that is handled is answered later.
     answers_later: bool,
 }
@@ -305,6 +310,7 @@ impl<K: Kernel> Server<K> {
             spare_page,
             waiting: 0,
             next_ticket: 0,
+            clock: Clock::new(configuration.timer),
             answers_later: false,
         })
     }

@@ -13,7 +13,9 @@ use protocol::message::{
 };
 use protocol::wire::{self, WORDS};
 use protocol::{Access, Badge, Error, Handle, Kind, Mode, Name, PageSize, Rights, limits};
-use vas_server::{Answers, Configuration, Kernel, KernelError, Object, Server, Slot, TableLevel};
+use vas_server::{
+    Answers, Configuration, Kernel, KernelError, Object, Server, Slot, TableLevel, Timer,
+};
 
 struct Counting;
 
@@ -93,6 +95,10 @@ impl Kernel for Agreeable {
     }
     fn locking(&self, _: u16) -> &AtomicU64 {
         &self.locking
+    }
+    fn set_timer(&mut self, _: Timer, _: Option<u16>) {}
+    fn timer_count(&mut self) -> u16 {
+        0
     }
 }
 
@@ -232,6 +238,10 @@ fn heap_taken(page_tables: &str, slots_bits: u8, lie: &Lie) -> (Error, u64) {
         vspace: Slot(4),
         asid_control: Slot(3),
         asid_pools: 7,
+        timer: Timer {
+            interrupt: Slot(5),
+            notification: Slot(6),
+        },
         quotas: &[],
         untypeds: &[(Slot(1), 30)],
     };

@@ -30,44 +30,35 @@ enum Cause {
 impl Report {
     /// Finds out why a process faulted. `active` is the space that the process says it is in.
     pub fn new(fault: Fault, process: &Process, active: ActiveSpace, server: &Server) -> Self {
-        match fault {
+        let mut report = Report::without_cause(fault);
+        if let Fault::VmFault { address, .. } = fault {
+            let write = fault.is_write();
+            let private = PRIVATE.contains(&address);
+            report.cause = match private_cause(process, address, write) {
+                Some(cause) if private => Cause::Private(cause),
+                _ => explain(process, active, address, write, server),
+            };
+        }
+        report
+    }
+
+    /// Tells what happened and not why.
+    pub fn without_cause(fault: Fault) -> Self {
+        let (address, kind) = match fault {
             Fault::VmFault {
                 address,
-                instruction_fetch,
+                instruction_fetch: true,
                 ..
-            } => {
-                let write = fault.is_write();
-                let kind = match (instruction_fetch, write) {
-                    (true, _) => "fetch from",
-                    (false, true) => "store to",
-                    (false, false) => "load from",
-                };
-                let private = PRIVATE.contains(&address);
-                let cause = match private_cause(process, address, write) {
-                    Some(cause) if private => Cause::Private(cause),
-                    _ => explain(process, active, address, write, server),
-                };
-                Report {
-                    address,
-                    fault,
-                    kind,
-                    cause,
-                }
-            }
-            Fault::UserException { ip, .. }
-            | Fault::UnknownSyscall { ip, .. }
-            | Fault::CapFault { ip, .. } => Report {
-                address: ip,
-                fault,
-                kind: "",
-                cause: Cause::Unknown,
-            },
-            Fault::NullFault => Report {
-                address: 0,
-                fault,
-                kind: "",
-                cause: Cause::Unknown,
-            },
+            } => (address, "fetch from"),
+            Fault::VmFault { address, .. } if fault.is_write() => (address, "store to"),
+            Fault::VmFault { address, .. } => (address, "load from"),
+            _ => (fault.ip(), ""),
+        };
+        Report {
+            address,
+            fault,
+            kind,
+            cause: Cause::Unknown,
         }
     }
 }

@@ -19,6 +19,7 @@ mod server;
 mod start;
 mod system;
 mod vspace;
+mod watch;
 
 use image::{Header, Image};
 use protocol::address_map::PAGE_BYTES;

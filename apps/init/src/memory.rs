@@ -17,7 +17,7 @@ const DEPTH: u8 = u64::BITS as u8;
 const SMALLEST_BITS: u8 = 12;
 /// Where init maps frames for a moment. Behind init's image and the archive, which the
 /// kernel maps below 64 GiB.
-const WINDOW: u64 = 1 << 36;
+pub const WINDOW: u64 = 1 << 36;
 
 /// The first slot of a range.
 pub fn first(range: &SlotRange) -> u64 {

@@ -23,7 +23,7 @@ use crate::vspace;
 /// Registers that a thread starts with: `rip`, `rsp`, `rflags`; the others are 0.
 const INITIAL_REGISTERS: u64 = 3;
 /// Interrupts enabled, all else clear.
-const RFLAGS: u64 = 0x202;
+pub const RFLAGS: u64 = 0x202;
 
 /// Where the content of a page comes from.
 pub enum Source<'a> {

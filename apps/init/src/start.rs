@@ -17,8 +17,8 @@ use sel4::{BootInfo, CapRights, ObjectType, cap};
 use crate::memory::{Objects, first};
 use crate::process::{Layout, Process};
 use crate::server::Server;
-use crate::system::{SERVER, System, badge};
-use crate::vspace;
+use crate::system::{SERVER, System};
+use crate::{vspace, watch};
 
 const DEPTH: u8 = u64::BITS as u8;
 /// Untyped memory smaller than this is left alone: binary logarithm of bytes.
@@ -78,7 +78,9 @@ pub fn start(
         CapRights::ALL,
         Badge::CONTROL.bits(),
     )?;
-    let process = start_server(image, &mut objects, &servers, server_endpoint, endpoint)?;
+    let faults = cap::Endpoint::from_bits(objects.make_one(ObjectType::Endpoint, 0)?);
+    watch::start(&mut objects, faults)?;
+    let process = start_server(image, &mut objects, &servers, server_endpoint, faults)?;
     let server = Server {
         control: cap::Endpoint::from_bits(control),
         cnode: process.cnode(),
@@ -142,6 +144,38 @@ fn chosen(policy: &ArchivedPolicy<'_>) -> Result<Chosen, protocol::Error> {
     })
 }
 
+/// Makes the handler of the timer's interrupt, and the badged cap of the notification that it
+/// signals.
+fn make_timer(objects: &mut Objects) -> Result<[u64; 2], sel4::Error> {
+    // The interval timer of a PC is at pin 2 of its first I/O APIC, active high, by edge.
+    const IO_APIC: u64 = 0;
+    const PIN: u64 = 2;
+    const EDGE: u64 = 0;
+    const ACTIVE_HIGH: u64 = 0;
+    // No other device of this system interrupts.
+    const VECTOR: u64 = 0;
+
+    let root = Objects::CNODE;
+    let object = objects.make_one(ObjectType::Notification, 0)?;
+    let interrupt = first(&objects.slots(2)?);
+    let notification = interrupt + 1;
+    let (rights, badge) = (CapRights::ALL, Badge::TIMER.bits());
+    root.mint(notification, DEPTH, root, object, DEPTH, rights, badge)?;
+    cap::IrqControl::from_bits(sel4::init_slot::IRQ_CONTROL).get_ioapic(
+        root,
+        interrupt,
+        DEPTH.into(),
+        IO_APIC,
+        PIN,
+        EDGE,
+        ACTIVE_HIGH,
+        VECTOR,
+    )?;
+    let notification_cap = cap::Notification::from_bits(notification);
+    cap::IrqHandler::from_bits(interrupt).set_notification(notification_cap)?;
+    Ok([interrupt, notification])
+}
+
 fn start_server(
     image: Image<'static>,
     objects: &mut Objects,
@@ -151,7 +185,7 @@ fn start_server(
 ) -> Result<Process, Error> {
     let description = &image.system().server;
     let cnode_bits = description.slots_bits;
-    let first_untyped = slot::FREE + 2;
+    let first_untyped = slot::FREE + 4;
     let policies: Result<_, _> = description.policies.iter().map(chosen).collect();
     let policies = policies.map_err(|_| Error::StartPage)?;
     let info = ServerStartInfo {
@@ -159,6 +193,8 @@ fn start_server(
         first_free_slot: first_untyped + untypeds.len() as u64,
         endpoint: slot::FREE,
         asid_control: slot::FREE + 1,
+        timer_interrupt: slot::FREE + 2,
+        timer_notification: slot::FREE + 3,
         first_untyped,
         heap_bytes: limits::server_heap_bytes(cnode_bits),
         untyped_bits: untypeds.iter().map(|&(_, bits)| bits).collect(),
@@ -197,19 +233,19 @@ fn start_server(
         CapRights::ALL,
         guard,
     )?;
-    cnode.mint(
-        slot::FAULT,
-        cnode_bits,
-        Objects::CNODE,
-        fault_endpoint.bits(),
-        DEPTH,
-        CapRights::ALL,
-        badge(SERVER, true),
-    )?;
+    give(slot::FAULT, fault_endpoint.bits())?;
+    give(slot::TCB, process.tcb().bits())?;
     give(slot::VSPACE, process.root().bits())?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
     give(info.endpoint, endpoint)?;
     give(info.asid_control, sel4::init_slot::ASID_CONTROL)?;
+    let [interrupt, notification] = make_timer(objects)?;
+    for (to, from) in [
+        (info.timer_interrupt, interrupt),
+        (info.timer_notification, notification),
+    ] {
+        cnode.move_(to, cnode_bits, Objects::CNODE, from, DEPTH)?;
+    }
     for (to, &(from, _)) in (info.first_untyped..).zip(untypeds) {
         cnode.move_(to, cnode_bits, Objects::CNODE, from.0.into(), DEPTH)?;
     }

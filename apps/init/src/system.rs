@@ -28,7 +28,7 @@ const DEPTH: u8 = u64::BITS as u8;
 
 /// Badge of a process's cap to init: its number, and in the lowest bit whether the message
 /// comes from the kernel, as a fault.
-pub fn badge(process: ProcessId, fault: bool) -> u64 {
+fn badge(process: ProcessId, fault: bool) -> u64 {
     u64::from(process.0) << 1 | u64::from(fault)
 }
 
@@ -397,10 +397,6 @@ impl System {
     }
 
     fn fault(&mut self, sender: ProcessId, fault: Fault) {
-        if sender == SERVER {
-            println!("init: the VAS server faulted: {fault:?}");
-            console::power_off(false);
-        }
         let Some(process) = self.processes.iter().find(|process| process.id == sender) else {
             return;
         };

@@ -37,6 +37,10 @@ tests! {
     an_enforced_lock_is_what_the_root_comes_with,
     who_gives_an_enforced_lock_back_while_inside_faults,
     how_locks_are_taken_is_not_changed_while_in_use,
+    who_waits_for_a_time_is_refused_when_it_has_passed_and_not_before,
+    who_waits_for_a_time_is_let_in_as_soon_as_the_lock_is_free,
+    who_has_waited_in_vain_keeps_out_nobody_behind_it,
+    who_waits_for_a_time_and_is_killed_or_evicted_leaves_nothing_to_come,
 }
 
 /// A word of the board for each actor, to be seen without the lock.
@@ -120,9 +124,7 @@ impl Room {
     /// Fails if the actor of this word enters although it has all the time for it.
     #[track_caller]
     fn stays_outside(&self, word: u64) -> Outcome {
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
+        give_way();
         inside(&self.watch, || {
             check_equal("word of who waits", load(BOARD + 8 * word), 0)
         })
@@ -341,9 +343,7 @@ fn row_8_who_waits_and_is_evicted_is_told_so() -> Outcome {
         while client_lib::vas_stat(&room.vas)?.attachments == 0 {
             sel4::yield_now();
         }
-        for _ in 0..200 {
-            sel4::yield_now();
-        }
+        give_way();
         client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
         let told = common::verdict::of(Err(Error::StaleAttachment));
         fixture::ends_with(waiting, ExitStatus::Exited(told))
@@ -544,5 +544,108 @@ fn how_locks_are_taken_is_not_changed_while_in_use() -> Outcome {
         "not lockable",
     )?;
     client_lib::seg_free(&plain)?;
+    room.remove()
+}
+
+/// A time to wait for, in microseconds. The timer is started several times for it.
+const TIME: u64 = 300_000;
+/// More than any test takes.
+const AGES: u64 = 1 << 40;
+
+/// Has a process of another user wait for so many microseconds to write.
+#[track_caller]
+fn waits(microseconds: u64) -> Result<ProcessId, Failure> {
+    let arguments = format!("timed-switch room read-write {microseconds}");
+    fixture::start(actor::OTHER, &arguments)
+}
+
+/// Lets others run for long.
+fn give_way() {
+    for _ in 0..200 {
+        sel4::yield_now();
+    }
+}
+
+fn ends_told(expected: Result<Rights, Error>) -> ExitStatus {
+    ExitStatus::Exited(common::verdict::of(expected))
+}
+
+fn who_waits_for_a_time_is_refused_when_it_has_passed_and_not_before() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            fixture::succeeds(actor::OTHER, &format!("wait-in-vain room {TIME}"))
+        })?;
+        // Nobody waits, and the lock is free.
+        others_try("room", "read-write", FREE)?;
+        detach(attachment)?;
+    }
+    room.remove()
+}
+
+fn who_waits_for_a_time_is_let_in_as_soon_as_the_lock_is_free() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let attachment = attach(&room.reading)?;
+        let mut waiting = alloc::vec::Vec::new();
+        inside(&attachment, || {
+            waiting.push(waits(AGES)?);
+            waiting.push(waits(u64::MAX)?);
+            give_way();
+            Ok(())
+        })?;
+        for process in waiting {
+            fixture::ends_with(process, ends_told(FREE))?;
+        }
+        detach(attachment)?;
+    }
+    room.remove()
+}
+
+fn who_has_waited_in_vain_keeps_out_nobody_behind_it() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            let waiting = waits(TIME)?;
+            give_way();
+            let reader = room.start("reading", 0)?;
+            fixture::ends_with(waiting, ends_told(LOCKED))?;
+            wait_for(BOARD, 1)?;
+            store(BOARD, 2);
+            fixture::ends_with(reader, DONE)
+        })?;
+        detach(attachment)?;
+        others_try("room", "read-write", FREE)?;
+        room.clear()?;
+    }
+    room.remove()
+}
+
+fn who_waits_for_a_time_and_is_killed_or_evicted_leaves_nothing_to_come() -> Outcome {
+    let room = Room::new()?;
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        room.set_mode(mode)?;
+        let attachment = attach(&room.reading)?;
+        inside(&attachment, || {
+            let (killed, evicted) = (waits(TIME)?, waits(TIME)?);
+            while client_lib::vas_stat(&room.vas)?.attachments < 2 {
+                sel4::yield_now();
+            }
+            give_way();
+            process::kill(killed)?;
+            fixture::ends_with(killed, ExitStatus::Killed)?;
+            client_lib::vas_ctl(&room.vas, client_lib::Command::Evict)?;
+            fixture::ends_with(evicted, ends_told(Err(Error::StaleAttachment)))?;
+            // Their time comes while another waits.
+            fixture::ends_with(waits(2 * TIME)?, ends_told(LOCKED))
+        })?;
+        detach(attachment)?;
+        others_try("room", "read-write", FREE)?;
+    }
     room.remove()
 }

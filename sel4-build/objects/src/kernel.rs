@@ -55,6 +55,19 @@ pub const RETYPE_LIMIT: u32 = 256;
 /// Address-space identifiers in one ASID pool.
 pub const ASIDS_PER_POOL: u32 = 512;
 
+/// What a task needs to be woken after some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// The handler of the timer's interrupt, which signals the notification.
+    pub interrupt: Slot,
+    /// A cap to the notification.
+    pub notification: Slot,
+}
+
+/// How often the timer counts in a second: channel 0 of the PC's interval timer (Intel 8254), which
+/// is fed with a twelfth of 14.31818 MHz.
+pub const TIMER_HERTZ: u64 = 1_193_182;
+
 /// A kernel object made from untyped memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
@@ -206,4 +219,16 @@ pub trait Kernel {
     /// The word of the attachment of this index at
     /// [`LOCKING`](protocol::address_map::LOCKING). No invocation.
     fn locking(&self, attachment: u16) -> &AtomicU64;
+
+    /// Has the timer count from `ticks`, at least 1, down to 0, once, and its notification received
+    /// like a message then. From any earlier start a notification may still come. `None` stops it:
+    /// none comes any longer. Corresponds to `seL4_TCB_BindNotification`, `seL4_IRQHandler_Ack` and
+    /// `seL4_X86_IOPort_Out8`.
+    ///
+    /// It cannot be refused, as [`delete`](Self::delete) cannot.
+    fn set_timer(&mut self, timer: Timer, ticks: Option<u16>);
+
+    /// What the timer has come to. It counts [`TIMER_HERTZ`] times a second, and below 0 goes on
+    /// from 65,535. Corresponds to `seL4_X86_IOPort_In8`.
+    fn timer_count(&mut self) -> u16;
 }

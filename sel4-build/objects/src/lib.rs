@@ -23,7 +23,7 @@ mod sel4_kernel;
 pub mod slots;
 pub mod untyped;
 
-pub use kernel::{Kernel, KernelError, Object, Slot, TableLevel};
+pub use kernel::{Kernel, KernelError, Object, Slot, TableLevel, Timer};
 #[cfg(feature = "guest")]
 pub use sel4_kernel::Sel4;
 pub use slots::{SlotRange, Slots};

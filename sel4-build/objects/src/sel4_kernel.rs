@@ -11,7 +11,7 @@ use protocol::process::slot;
 use protocol::{Access, Badge, PageSize};
 use sel4::{CapRights, MessageInfo, ObjectType, VmAttributes, cap};
 
-use crate::kernel::{Kernel, KernelError, Object, Slot, TableLevel};
+use crate::kernel::{Kernel, KernelError, Object, Slot, TableLevel, Timer};
 
 const DEPTH: u8 = u64::BITS as u8;
 const CNODE: cap::CNode = cap::CNode::from_bits(slot::CNODE);
@@ -19,6 +19,40 @@ const CNODE: cap::CNode = cap::CNode::from_bits(slot::CNODE);
 // The root task finds its CNode in the same slot as every process.
 const _: () = assert!(slot::CNODE == sel4::init_slot::CNODE);
 const _: () = assert!(slot::VSPACE == sel4::init_slot::VSPACE);
+
+/// The interval timer (Intel 8254).
+mod pit {
+    use protocol::process::slot;
+    use sel4::cap;
+
+    const PORTS: cap::IoPort = cap::IoPort::from_bits(slot::IO_PORT);
+    /// The count of channel 0, its low byte first.
+    const COUNT: u16 = 0x40;
+    /// Commands.
+    const COMMAND: u16 = 0x43;
+    /// Channel 0 counts down once from the number that comes then, and interrupts at 0 (mode 0).
+    const COUNT_ONCE: u8 = 0b0011_0000;
+    /// The count of channel 0 is kept to be read.
+    const LATCH: u8 = 0;
+
+    // Whoever has no caps to the ports has no timer either.
+
+    fn write(port: u16, byte: u8) {
+        let _ = PORTS.out8(port.into(), byte.into());
+    }
+
+    pub fn start(ticks: u16) {
+        write(COMMAND, COUNT_ONCE);
+        for byte in ticks.to_le_bytes() {
+            write(COUNT, byte);
+        }
+    }
+
+    pub fn count() -> u16 {
+        write(COMMAND, LATCH);
+        u16::from_le_bytes([(); 2].map(|()| PORTS.in8(COUNT).unwrap_or(0)))
+    }
+}
 
 /// The kernel that runs below, as seen from a task whose single-level CNode is in the slot
 /// that is `CNODE` in every task.
@@ -198,6 +232,29 @@ impl Kernel for Sel4 {
             ATTACHMENTS,
             size_of::<AtomicU64>() as u64,
         )
+    }
+
+    fn set_timer(&mut self, timer: Timer, ticks: Option<u16>) {
+        let thread = cap::Tcb::from_bits(slot::TCB);
+        // Bound only as long as it is needed, because the kernel then looks at it in each receive.
+        // The kernel refuses to bind what is bound, and to unbind what is not.
+        match ticks {
+            Some(ticks) => {
+                let notification = cap::Notification::from_bits(timer.notification.0.into());
+                let _ = thread.bind_notification(notification);
+                // First, or the interrupt could come while the kernel keeps it off. What may have
+                // waited until now is one too many.
+                let _ = cap::IrqHandler::from_bits(timer.interrupt.0.into()).ack();
+                pit::start(ticks);
+            }
+            None => {
+                let _ = thread.unbind_notification();
+            }
+        }
+    }
+
+    fn timer_count(&mut self) -> u16 {
+        pit::count()
     }
 }
 

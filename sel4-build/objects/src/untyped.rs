@@ -449,7 +449,7 @@ mod tests {
     use protocol::{Access, Badge};
 
     use super::*;
-    use crate::kernel::{KernelError, TableLevel};
+    use crate::kernel::{KernelError, TableLevel, Timer};
 
     /// Agrees to everything.
     struct Agreeable;
@@ -496,6 +496,10 @@ mod tests {
         }
         fn locking(&self, _: u16) -> &AtomicU64 {
             unreachable!("allocators know no locks")
+        }
+        fn set_timer(&mut self, _: Timer, _: Option<u16>) {}
+        fn timer_count(&mut self) -> u16 {
+            0
         }
     }
 

@@ -42,6 +42,8 @@ const BASES: &[u64] = &[
     LOCAL.start,
 ];
 const SIZES: &[u64] = &[0, PAGE_BYTES, 3 * PAGE_BYTES, PageSize::Large.bytes()];
+/// How long somebody waits.
+const TIMES: &[u64] = &[0, 1, 100_000, u64::MAX];
 const MODES: &[u64] = &[0o666, 0o644, 0o600];
 /// Sets of rights.
 const RIGHTS: &[u64] = &[0b11111, 0b10111, 0b00101];
@@ -181,6 +183,11 @@ impl Scene {
                 body.session = self.attackers[below(input, self.attackers.len())].session;
                 self.world.control(&body).unwrap();
             }
+            4 => {
+                // So much of the longest but one that there is something in all.
+                let time = below(input, TIMES[2] as usize) as u64;
+                self.world.pass(time);
+            }
             _ => self.message(input),
         }
         self.world.fake().check();
@@ -204,6 +211,7 @@ impl Scene {
             ("Mode", MODES),
             ("rights", RIGHTS),
             ("user", USERS),
+            ("microseconds", TIMES),
             ("AttachmentId", &self.attachments),
         ];
         let mut below = |bound: u64| input.int_in_range(0..=bound - 1).unwrap_or(0);

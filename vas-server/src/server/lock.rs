@@ -6,7 +6,9 @@
 //! its VAS in order of the segments' indexes, the same for all VASes, and waits with no others;
 //! so there is no cycle. Who waits for a lock is let in by the order in which it asked.
 //!
-//! What is remembered of one that waits lies in its attachment, and it takes one slot.
+//! What is remembered of one that waits lies in its attachment, and it takes one slot. If it waits
+//! until a time, the timer runs, which wakes the server ([`Server::tick`]). The timer is not set
+//! back when it is let in or gone before; then nobody is found whose time has come.
 
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -20,7 +22,7 @@ use protocol::{Access, AttachmentId, Error, LockMode, PageSize};
 use super::lifetime::keys_where;
 use super::{Attachment, Granted, Segment, Server, Vas, attachment_id};
 use crate::arena::{Arena, Key};
-use crate::kernel::{Kernel, Slot};
+use crate::kernel::{Kernel, Slot, TIMER_HERTZ};
 use crate::policy::page_tables::{Mapping, SegmentMapping};
 use crate::resources::OwnPage;
 use crate::slots::SlotRange;
@@ -59,7 +61,17 @@ pub(super) struct Waiting {
     ticket: u64,
     /// The right to answer; none while the request is handled.
     caller: Option<SlotRange>,
+    /// Until when it waits.
+    deadline: u64,
 }
+
+/// A time that never comes.
+const FOR_EVER: u64 = u64::MAX;
+/// How many are told at a time that they have waited for too long. The others wait on for
+/// [`PAUSE`], so that requests are served meanwhile.
+const LATE: usize = 64;
+/// Ticks from one time that some are told to the next: a good millisecond.
+const PAUSE: u64 = TIMER_HERTZ.div_ceil(1000);
 
 /// The pages of locks are entered as pieces of segments that have so many.
 const LOCK_PIECE: u16 = u16::MAX;
@@ -160,8 +172,12 @@ impl<K: Kernel> Server<K> {
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             if let Some(attachment) = self.attachments.get_mut(key) {
-                let caller = None;
-                attachment.waiting = Some(Waiting { at, ticket, caller });
+                attachment.waiting = Some(Waiting {
+                    at,
+                    ticket,
+                    caller: None,
+                    deadline: FOR_EVER,
+                });
                 self.waiting += 1;
             }
             self.let_in(Vec::from([at]));
@@ -586,7 +602,7 @@ impl<K: Kernel> Server<K> {
 
     /// Whether one that could not be let in at once waits.
     fn keep_waiting(&mut self, session: Key, key: Key, wait: Wait) -> Result<(), Error> {
-        if wait == Wait::No {
+        if matches!(wait, Wait::No | Wait::AtMost { microseconds: 0 }) {
             return Err(Error::Locked);
         }
         // Who waits while it holds others' locks could wait for itself.
@@ -603,8 +619,40 @@ impl<K: Kernel> Server<K> {
         let attachment = self.attachments.get_mut(key);
         if let Some(waiting) = attachment.and_then(|one| one.waiting.as_mut()) {
             waiting.caller = Some(caller);
+            if let Wait::AtMost { microseconds } = wait {
+                let kernel = self.resources.kernel_mut();
+                waiting.deadline = self.clock.after(kernel, microseconds);
+                self.clock.wake_by(kernel, waiting.deadline);
+            }
         }
         Ok(())
+    }
+
+    /// The timer has woken the server, or may have: those who have waited for too long are told so,
+    /// and those are let in whom they kept out.
+    pub fn tick(&mut self) {
+        let now = self.clock.now(self.resources.kernel_mut());
+        let attachments = self.attachments.iter();
+        let mut timed: Vec<_> = attachments
+            .filter_map(|(key, one)| Some((one.waiting.as_ref()?.deadline, key)))
+            .filter(|&(deadline, _)| deadline != FOR_EVER)
+            .collect();
+        timed.sort_unstable();
+        let late = timed.partition_point(|&(deadline, _)| deadline <= now);
+        let mut left = Vec::new();
+        for (_, key) in timed.drain(..late.min(LATE)) {
+            left.extend(self.leave_locks(key));
+            if let Some(waiting) = self.stop_waiting(key) {
+                self.answer_later(waiting, &Err(Error::Locked));
+            }
+        }
+        left.sort_unstable();
+        left.dedup();
+        self.let_in(left);
+        let pause = if late > 0 { PAUSE } else { 0 };
+        let next = timed.first();
+        let next = next.map(|&(deadline, _)| deadline.max(now.saturating_add(pause)));
+        self.clock.wake_at(self.resources.kernel_mut(), next);
     }
 
     /// All locks are held: hands the root out if it goes with them.

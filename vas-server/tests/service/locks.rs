@@ -10,6 +10,7 @@ use protocol::message::{Command, Locked, VasCommand, VasSetConsistent, Wait};
 use protocol::{Access, Error, LockMode, Rights};
 use vas_server::Kernel;
 use vas_server::fake::{Fault, Held};
+use vas_server::kernel::TIMER_HERTZ;
 
 use crate::support::*;
 
@@ -615,7 +616,7 @@ fn whoever_may_not_control_a_vas_does_not_change_how_it_is_locked() {
 type Operation = fn(&mut Scene, Attached) -> Result<(), Error>;
 
 /// Asked by the other process, which is attached to the first VAS; that has no locks yet.
-const OPERATIONS: [(&str, Operation); 7] = [
+const OPERATIONS: [(&str, Operation); 8] = [
     ("seg_alloc", |scene, _| {
         let request = alloc_lockable("new", BASE, 4 * KIB);
         let answer = scene.world.try_segment(&scene.other, &request);
@@ -660,6 +661,13 @@ const OPERATIONS: [(&str, Operation); 7] = [
             Ok(answer) => answer.map(|_| ()),
         }
     }),
+    (
+        "vas_lock that waits for a time",
+        |scene, attached| match scene.world.lock(&scene.other, attached, at_most(1)) {
+            Err(_) => Ok(()),
+            Ok(answer) => answer.map(|_| ()),
+        },
+    ),
 ];
 
 #[test]
@@ -708,6 +716,7 @@ fn an_operation_on_locks_that_the_kernel_refuses_at_any_call_changes_nothing() {
                 "{name}, call {call}"
             );
             assert_eq!(scene.world.statistics(), before, "{name}, call {call}");
+            assert_eq!(scene.world.fake().wakes_in(), None, "{name}, call {call}");
             // Nobody waits, and the lock is free for readers as it was.
             let (_, reading) = scene.attach(1, READ_ONLY);
             let entered = scene.enter(1, reading, READ_ONLY);
@@ -720,5 +729,298 @@ fn an_operation_on_locks_that_the_kernel_refuses_at_any_call_changes_nothing() {
             );
             assert_eq!(operation(&mut scene, attached), Ok(()), "{name}");
         }
+    }
+}
+
+const fn at_most(microseconds: u64) -> Wait {
+    Wait::AtMost { microseconds }
+}
+
+/// Two processes of which one holds the locks to read and the other is to write, and the attachments.
+fn held_to_read(mode: LockMode) -> (Scene, (Process, Attached), (Process, Attached)) {
+    let mut scene = Scene::new();
+    scene.set_mode(mode);
+    let holder = scene.attach(0, READ_ONLY);
+    scene
+        .world
+        .lock(&holder.0, holder.1, Wait::No)
+        .unwrap()
+        .unwrap();
+    let writer = scene.attach(0, READ_WRITE);
+    (scene, holder, writer)
+}
+
+const TOLD: Option<Answered<Locked>> = Some(Err(Error::Locked));
+
+#[test]
+fn who_waits_for_a_time_is_told_when_it_has_passed_and_not_before() {
+    for mode in [LockMode::Cooperative, LockMode::Enforced] {
+        for time in [1, 1000, 54_925, 10_000_000] {
+            let (mut scene, (holder, holding), (writer, writing)) = held_to_read(mode);
+            let before = scene.world.picture(&scene.one);
+            let waiting = scene.world.lock(&writer, writing, at_most(time));
+            let waiting = waiting.unwrap_err();
+            scene.world.pass(time);
+            assert_eq!(scene.world.locked_later(waiting), None, "{time}");
+            scene.world.pass(2);
+            assert_eq!(scene.world.locked_later(waiting), TOLD, "{time}");
+            // Nothing is left of it.
+            assert_eq!(scene.world.picture(&scene.one), before);
+            assert_eq!(scene.world.fake().wakes_in(), None);
+            scene.world.unlock(&holder, holding).unwrap();
+            let answer = scene.world.lock(&writer, writing, Wait::No);
+            assert!(matches!(answer, Ok(Ok(_))));
+        }
+    }
+}
+
+#[test]
+fn the_timer_runs_only_as_long_as_somebody_waits_until_a_time() {
+    let (mut scene, (holder, holding), (writer, writing)) = held_to_read(LockMode::Cooperative);
+    let (other, second) = scene.attach(1, READ_WRITE);
+    scene
+        .world
+        .lock(&writer, writing, Wait::Forever)
+        .unwrap_err();
+    assert_eq!(scene.world.fake().wakes_in(), None);
+    let waiting = scene.world.lock(&other, second, at_most(u64::MAX));
+    let waiting = waiting.unwrap_err();
+    // As ticks, this has one bit more than a word.
+    let long = (1 << 64) * 1_000_000 / u128::from(TIMER_HERTZ) + 1;
+    let (other, third) = scene.attach(1, READ_WRITE);
+    let long = scene.world.lock(&other, third, at_most(long as u64));
+    let long = long.unwrap_err();
+    scene.world.pass(1_000_000);
+    assert_eq!(scene.world.locked_later(waiting), None);
+    assert_eq!(scene.world.locked_later(long), None);
+    // They wait for ever.
+    assert_eq!(scene.world.fake().wakes_in(), None);
+    scene.world.unlock(&holder, holding).unwrap();
+    scene.world.unlock(&writer, writing).unwrap();
+    let let_in = Some(Ok((CONSISTENT, None)));
+    assert_eq!(scene.world.locked_later(waiting), let_in);
+    scene.world.pass(100_000);
+    assert_eq!(scene.world.fake().wakes_in(), None);
+}
+
+#[test]
+fn no_time_is_as_not_waiting_and_what_is_free_is_had_at_once() {
+    let (mut scene, (holder, holding), (writer, writing)) = held_to_read(LockMode::Cooperative);
+    let answer = scene.world.lock(&writer, writing, at_most(0));
+    assert_eq!(answer, Ok(Err(Error::Locked)));
+    scene.world.unlock(&holder, holding).unwrap();
+    for time in [0, 1, u64::MAX] {
+        let answer = scene.world.lock(&writer, writing, at_most(time));
+        assert_eq!(answer, at_once(CONSISTENT));
+    }
+    assert_eq!(scene.world.fake().wakes_in(), None);
+}
+
+#[test]
+fn everybody_is_told_at_its_own_time() {
+    let (mut scene, ..) = held_to_read(LockMode::Cooperative);
+    // In order of asking: how long, and how long after the one before.
+    let asked = [
+        (900_000, 0),
+        (30_000, 10_000),
+        (5_000, 10_000),
+        (2_000_000, 0),
+    ];
+    let mut now = 0;
+    let mut waiting = Vec::new();
+    for (time, after) in asked {
+        scene.world.pass(after);
+        now += after;
+        let (process, attached) = scene.attach(1, READ_WRITE);
+        let number = scene.world.lock(&process, attached, at_most(time));
+        waiting.push((now + time, number.unwrap_err()));
+    }
+    waiting.sort_unstable();
+    for index in 0..waiting.len() {
+        let (deadline, _) = waiting[index];
+        for (passes, told) in [(deadline - now, index), (10, index + 1)] {
+            scene.world.pass(passes);
+            now += passes;
+            for (position, &(_, number)) in waiting.iter().enumerate() {
+                let expected = if position < told { TOLD } else { None };
+                assert_eq!(scene.world.locked_later(number), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_has_waited_in_vain_keeps_nobody_out() {
+    let (mut scene, (holder, holding), (writer, writing)) = held_to_read(LockMode::Cooperative);
+    let number = scene.world.lock(&writer, writing, at_most(50));
+    let number = number.unwrap_err();
+    let (reader, reading) = scene.attach(1, READ_ONLY);
+    let behind = scene.world.lock(&reader, reading, Wait::Forever);
+    let behind = behind.unwrap_err();
+    assert_eq!(scene.world.locked_later(behind), None);
+    scene.world.pass(60);
+    assert_eq!(scene.world.locked_later(number), TOLD);
+    let let_in = Some(Ok((CONSISTENT, None)));
+    assert_eq!(scene.world.locked_later(behind), let_in);
+    // The lock is not contended any longer.
+    assert!(!scene.leave(1, reading));
+    assert!(!scene.leave(0, holding));
+    scene.world.unlock(&holder, holding).unwrap();
+    assert!(matches!(
+        scene.enter(1, writing, READ_WRITE),
+        Entered::All { .. }
+    ));
+}
+
+#[test]
+fn what_it_had_already_goes_to_those_behind() {
+    let mut scene = Scene::new();
+    // The second lock is held, so that who writes to both gets the first.
+    let vas = scene.world.vas(&scene.one, "second alone");
+    let [_, t] = scene.segments;
+    scene.world.add(&scene.one, vas, t, READ_WRITE).unwrap();
+    let holding = scene.world.attach(&scene.one, vas, READ_WRITE).unwrap();
+    let answer = scene.world.lock(&scene.one, holding, Wait::No);
+    assert_eq!(answer, at_once(CONSISTENT));
+    let (writer, writing) = scene.attach(0, READ_WRITE);
+    let number = scene.world.lock(&writer, writing, at_most(50));
+    let number = number.unwrap_err();
+    assert!(scene.holds(writing, 0, READ_WRITE));
+    let vas = scene.world.vas(&scene.one, "first alone");
+    let [s, _] = scene.segments;
+    scene.world.add(&scene.one, vas, s, READ_ONLY).unwrap();
+    let reading = scene.world.attach(&scene.other, vas, READ_ONLY).unwrap();
+    let behind = scene.world.lock(&scene.other, reading, Wait::Forever);
+    let behind = behind.unwrap_err();
+    scene.world.pass(60);
+    assert_eq!(scene.world.locked_later(number), TOLD);
+    let let_in = Some(Ok((CONSISTENT, None)));
+    assert_eq!(scene.world.locked_later(behind), let_in);
+    assert!(!scene.holds(writing, 0, READ_ONLY));
+}
+
+#[test]
+fn who_is_let_in_late_is_let_in_and_who_was_told_in_time_is_not() {
+    for is_woken_first in [false, true] {
+        let (mut scene, (holder, holding), (writer, writing)) = held_to_read(LockMode::Cooperative);
+        let number = scene.world.lock(&writer, writing, at_most(50));
+        let number = number.unwrap_err();
+        // The server is busy meanwhile.
+        assert!(scene.world.fake().pass(100));
+        if is_woken_first {
+            scene.world.wake();
+        }
+        scene.world.unlock(&holder, holding).unwrap();
+        if !is_woken_first {
+            scene.world.wake();
+        }
+        let let_in = Some(Ok((CONSISTENT, None)));
+        let expected = if is_woken_first { TOLD } else { let_in };
+        assert_eq!(scene.world.locked_later(number), expected);
+        let holds = scene.holds(writing, 0, READ_WRITE) && scene.holds(writing, 1, READ_WRITE);
+        assert_eq!(holds, !is_woken_first);
+        assert_eq!(scene.world.fake().wakes_in(), None);
+    }
+}
+
+#[test]
+fn who_waits_for_a_time_and_ends_is_told_no_more_and_leaves_nothing() {
+    let (mut scene, _, _) = held_to_read(LockMode::Cooperative);
+    let before = scene.world.statistics();
+    let (dies, one) = scene.attach(0, READ_WRITE);
+    let (evicted, two) = scene.attach(1, READ_WRITE);
+    let numbers = [(&dies, one), (&evicted, two)].map(|(process, attached)| {
+        let answer = scene.world.lock(process, attached, at_most(50));
+        answer.unwrap_err()
+    });
+    scene.world.end(&dies);
+    let vas = scene.vases[1];
+    let one = scene.one.clone();
+    scene.world.control_vas(&one, vas, Command::Evict).unwrap();
+    scene.world.end(&evicted);
+    scene.world.pass(100);
+    for number in numbers {
+        let told = scene.world.locked_later(number);
+        assert_eq!(told, Some(Err(Error::StaleAttachment)));
+    }
+    assert_eq!(scene.world.fake().wakes_in(), None);
+    assert_eq!(scene.world.statistics(), before);
+}
+
+#[test]
+fn a_server_that_comes_late_is_never_too_early_and_half_a_round_late_loses_nothing() {
+    const TIME: u64 = 1_000_000;
+    const TICKS: u64 = TIMER_HERTZ;
+    for late in [0, 1, (1 << 15) - 1, 1 << 16, 1 << 20] {
+        let (mut scene, _, (writer, writing)) = held_to_read(LockMode::Cooperative);
+        let number = scene.world.lock(&writer, writing, at_most(TIME));
+        let number = number.unwrap_err();
+        let mut passed = 0;
+        while let Some(wakes_in) = scene.world.fake().wakes_in() {
+            assert_eq!(scene.world.locked_later(number), None);
+            let step = u64::from(wakes_in) + late;
+            assert!(scene.world.fake().pass(step));
+            passed += step;
+            assert!(passed < 100 * TICKS, "late by {late}: no end");
+            scene.world.wake();
+        }
+        assert_eq!(scene.world.locked_later(number), TOLD);
+        assert!(passed > TICKS, "late by {late}: {passed}");
+        if late < 1 << 15 {
+            assert!(passed <= TICKS + 2 + late, "late by {late}: {passed}");
+        }
+    }
+}
+
+#[test]
+fn a_notification_that_is_one_too_many_does_no_harm() {
+    let (mut scene, (holder, holding), (writer, writing)) = held_to_read(LockMode::Cooperative);
+    scene.world.wake();
+    let number = scene.world.lock(&writer, writing, at_most(1000));
+    let number = number.unwrap_err();
+    for _ in 0..9 {
+        scene.world.pass(100);
+        scene.world.wake();
+        assert_eq!(scene.world.locked_later(number), None);
+    }
+    scene.world.pass(110);
+    assert_eq!(scene.world.locked_later(number), TOLD);
+    scene.world.wake();
+    assert_eq!(scene.world.fake().wakes_in(), None);
+    scene.world.unlock(&holder, holding).unwrap();
+}
+
+#[test]
+fn hundreds_whose_time_has_come_are_told_in_parts() {
+    const MANY: usize = 200;
+    let (mut scene, (holder, holding), _) = held_to_read(LockMode::Cooperative);
+    let waiting: Vec<_> = (0..MANY)
+        .map(|index| {
+            let process = scene.world.bare_process(1);
+            let vas = scene.vases[index % 2];
+            let attached = scene.world.attach(&process, vas, READ_WRITE).unwrap();
+            let number = scene.world.lock(&process, attached, at_most(5000));
+            (number.unwrap_err(), process, attached)
+        })
+        .collect();
+    let mut told = Vec::new();
+    while let Some(wakes_in) = scene.world.fake().wakes_in() {
+        // Others are served meanwhile.
+        assert!(u64::from(wakes_in) > TIMER_HERTZ / 1000, "{wakes_in} ticks");
+        assert!(scene.world.fake().pass(wakes_in.into()));
+        scene.world.wake();
+        let numbers = waiting.iter().map(|&(number, ..)| number);
+        told.push(
+            numbers
+                .filter(|&number| scene.world.locked_later(number) == TOLD)
+                .count(),
+        );
+    }
+    assert_eq!(told, [64, 128, 192, MANY]);
+    scene.world.unlock(&holder, holding).unwrap();
+    for (_, process, attached) in waiting {
+        let answer = scene.world.lock(&process, attached, Wait::No);
+        assert_eq!(answer, at_once(CONSISTENT));
+        scene.world.unlock(&process, attached).unwrap();
     }
 }

@@ -24,6 +24,7 @@ fn start_with(
         vspace: Fake::VSPACE,
         asid_control: Fake::ASID_CONTROL,
         asid_pools,
+        timer: Fake::TIMER,
         quotas: &[],
         untypeds: &untypeds,
     };

@@ -16,6 +16,7 @@ use protocol::message::{
 use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Badge, Error, Kind, Mode, Name, PageSize, Rights, limits};
 use vas_server::fake::{Fake, Held};
+use vas_server::kernel::TIMER_HERTZ;
 use vas_server::untyped::slots_to_divide;
 use vas_server::{Answers, Configuration, Policies, Server, Slot, StartError};
 
@@ -188,6 +189,7 @@ impl World {
             vspace: Fake::VSPACE,
             asid_control: Fake::ASID_CONTROL,
             asid_pools,
+            timer: Fake::TIMER,
             quotas,
             untypeds: &untypeds,
         };
@@ -317,6 +319,29 @@ impl World {
     pub fn locked_later(&mut self, number: u32) -> Option<Answered<Locked>> {
         let reply = self.fake().later_reply(number)?.clone();
         Some(self.read::<VasLock>(reply.label, &reply.words, reply.cap))
+    }
+
+    /// So much time passes, and the server is woken whenever it wants to be. The time is cut to
+    /// whole ticks.
+    pub fn pass(&mut self, microseconds: u64) {
+        let mut left = microseconds * TIMER_HERTZ / 1_000_000;
+        while left > 0 {
+            let wakes_in = self.fake().wakes_in().map_or(left, u64::from);
+            let step = left.min(wakes_in);
+            left -= step;
+            if self.fake().pass(step) {
+                self.wake();
+            }
+        }
+    }
+
+    /// The server is woken.
+    pub fn wake(&mut self) {
+        let before = self.fake().work();
+        self.server.tick();
+        let work = self.fake().work() - before;
+        assert!(work <= self.most_work, "{work} units");
+        self.fake().check();
     }
 
     /// A process gives back the locks of an attachment.

@@ -19,7 +19,10 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use client_lib::{Access, Command, Endpoint, Error, Lifetime, Mode, Rights, Space, vas_switch};
+use client_lib::{
+    Access, Command, Endpoint, Error, Lifetime, Mode, Rights, Space, vas_switch,
+    vas_switch_timeout, vas_switch_try,
+};
 use common::calls::{attach, detach, inside, visit};
 use common::failure::{check, check_equal};
 use common::segment_memory::{fetch_add, load, store, wait_for};
@@ -146,11 +149,17 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["die-inside", vas, base, how] => die_inside(vas, number(base)?, how),
         ["stay", vas, word] => lock::stay(vas, number(word)?),
         ["switch", vas, access] => {
-            return answer(lock::switch(vas, access_named(access)?, true));
+            return answer(lock::switch(vas, access_named(access)?, vas_switch));
         }
         ["try-switch", vas, access] => {
-            return answer(lock::switch(vas, access_named(access)?, false));
+            return answer(lock::switch(vas, access_named(access)?, vas_switch_try));
         }
+        ["timed-switch", vas, access, microseconds] => {
+            let (access, microseconds) = (access_named(access)?, number(microseconds)?);
+            let enter = |space| vas_switch_timeout(space, microseconds);
+            return answer(lock::switch(vas, access, enter));
+        }
+        ["wait-in-vain", vas, microseconds] => lock::wait_in_vain(vas, number(microseconds)?),
         ["alternate", one, other, word, turns] => {
             lock::alternate(one, other, number(word)?, number(turns)?)
         }
