@@ -79,7 +79,7 @@ impl<K> Steps<K> {
         }
     }
 
-    /// Whether all may be done at once.
+    /// Whether all may be done at once: nothing is answered before the server has started.
     pub(super) const fn unbounded(&self) -> bool {
         self.whole == u32::MAX
     }
@@ -104,11 +104,6 @@ impl<K: Kernel> Resources<K> {
     /// A request begins.
     pub const fn begin_request(&mut self) {
         self.allow(STEP_UNITS);
-    }
-
-    /// What is not done in steps begins: it may take as long as it takes.
-    pub const fn begin_unbounded(&mut self) {
-        self.allow(u32::MAX);
     }
 
     const fn allow(&mut self, units: u32) {

@@ -24,7 +24,7 @@ impl<K: Kernel> Server<K> {
         let elsewhere = || {
             self.attachments
                 .iter()
-                .filter(|(_, attachment)| attachment.session == key)
+                .filter(|(_, attachment)| attachment.session == key && attachment.roots.is_some())
                 .find_map(|(_, attachment)| self.segment_at(attachment, request.address))
         };
         let found = here.or_else(elsewhere);

@@ -614,15 +614,16 @@ impl<K: Kernel> Server<K> {
         let inconsistent = locks.any(Lock::is_inconsistent);
         let stale = Error::StaleAttachment;
         let attachment = self.attachments.get(key).ok_or(stale.clone())?;
-        let vas = self.vases.get(attachment.vas).ok_or(stale)?;
+        let vas = self.vases.get(attachment.vas).ok_or(stale.clone())?;
         let locked = Locked { inconsistent };
         if vas.locks.mode != LockMode::Enforced {
             return Ok((locked, None));
         }
-        let slot = attachment.root.first();
+        let roots = attachment.roots.as_ref().ok_or(stale)?;
+        let slot = roots.shown.first();
         if !attachment.admitted {
             let kernel = self.resources.kernel_mut();
-            kernel.copy(attachment.original_root, slot, Access::ReadOnly)?;
+            kernel.copy(roots.original, slot, Access::ReadOnly)?;
         }
         if let Some(attachment) = self.attachments.get_mut(key) {
             attachment.admitted = true;
@@ -635,10 +636,10 @@ impl<K: Kernel> Server<K> {
     fn give_back(&mut self, key: Key) {
         if let Some(attachment) = self.attachments.get_mut(key)
             && core::mem::take(&mut attachment.admitted)
+            && let Some(roots) = &attachment.roots
         {
             // Before the locks, as long as nobody else is inside.
-            let root = attachment.original_root;
-            self.resources.kernel_mut().revoke(root);
+            self.resources.kernel_mut().revoke(roots.original);
         }
         let left = self.leave_locks(key);
         self.let_in(left);

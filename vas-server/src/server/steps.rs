@@ -38,6 +38,8 @@ pub(super) enum Work {
     Move(Place, Key),
     /// A segment grows.
     Grow(Key),
+    /// An attachment that nobody can use yet. Segments of the VAS before this one are there.
+    Attach(Key, Option<Key>),
     /// A VAS that nobody can see yet, as what it was asked for. Its segments before this one are
     /// there.
     Clone(VasClone, Key, Option<Key>),
@@ -169,6 +171,9 @@ impl<K: Kernel> Server<K> {
             }
             Some(Work::Move(place, segment)) => {
                 self.endings.push_back(Ending::Move(place, segment));
+            }
+            Some(Work::Attach(attachment, _)) => {
+                self.release_attachment(attachment, Departure::Detached);
             }
             Some(Work::Grow(segment)) => self.endings.push_back(Ending::Growth(segment)),
             Some(Work::Clone(_, vas, _)) => self.endings.push_back(Ending::Vas(vas)),

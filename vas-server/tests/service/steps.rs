@@ -6,7 +6,7 @@
 use protocol::Error;
 use protocol::message::{
     Command, Lifetime, Request, SegAlloc, SegAttach, SegDetach, SegFree, SegGrow, ServerStat,
-    VasClone,
+    VasAttach, VasClone,
 };
 use vas_server::fake::{Held, INJECTED};
 
@@ -60,7 +60,7 @@ impl Scene {
 type Step = fn(&mut Scene) -> Result<(), Error>;
 
 /// One step of each operation.
-const OPERATIONS: [(&str, Step); 6] = [
+const OPERATIONS: [(&str, Step); 7] = [
     ("seg_alloc", |scene| {
         scene.once(&alloc("new", BASE, SIZE, SMALL), &[])
     }),
@@ -89,6 +89,10 @@ const OPERATIONS: [(&str, Step); 6] = [
         };
         scene.once(&request, &[scene.vas])
     }),
+    ("vas_attach", |scene| {
+        let access = READ_ONLY;
+        scene.once(&VasAttach { access }, &[scene.vas])
+    }),
 ];
 
 /// Steps until it is done.
@@ -104,8 +108,13 @@ fn steps(step: Step) -> u32 {
 /// Operations that take many steps on this kernel.
 fn long() -> impl Iterator<Item = (&'static str, Step, u32)> {
     let counted = OPERATIONS.map(|(name, step)| (name, step, steps(step)));
-    // Where tables are not shared, a VAS that nobody is attached to has none.
-    let long = |name: &str| crate::EXTENDED || !matches!(name, "seg_attach" | "vas_clone");
+    // Where tables are not shared, a VAS that nobody is attached to has none, and each attachment
+    // has its own.
+    let long = |name: &str| match name {
+        "seg_attach" | "vas_clone" => crate::EXTENDED,
+        "vas_attach" => !crate::EXTENDED,
+        _ => true,
+    };
     counted.into_iter().filter(move |&(name, _, steps)| {
         assert_eq!(steps > 2, long(name), "{name} takes {steps} steps");
         steps > 1
