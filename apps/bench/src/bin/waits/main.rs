@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whether anybody waits long for a small request while another process asks for something large.
+//!
+//! Prints `test NAME ... ok` or `test NAME ... FAILED: reason` for each kind of large request. There
+//! is one core, and the server is of higher priority than its clients: whatever it does for one is
+//! what another waits for that wants something now. So the other process is told to send one request
+//! after the other, and each time a small one is sent at once behind it; counted is from the one to
+//! the answer of the other.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+
+use bench::count::Counter;
+use bench::failure::Failure;
+use bench::large::{self, OPERATIONS};
+use client_lib::{Error, rpc};
+use protocol::message::{ServerStat, Statistics};
+use protocol::process::ProcessId;
+use runtime::{println, process};
+
+runtime::heap!(64 << 10);
+runtime::main!(main);
+
+/// Instructions that anybody waits at most.
+const MOST: u64 = 2_000_000;
+/// VASes of a process that ends, with twice as many attachments.
+const CROWD: u32 = 100;
+
+fn main() -> Result<i32, Failure> {
+    let mut waits = Waits {
+        counter: Counter::new()?,
+        failed: false,
+    };
+    let before = waits.settle()?.1;
+    let other = process::spawn("large", "")?;
+    for (number, &(name, _)) in OPERATIONS.iter().enumerate() {
+        waits.operation(number, name)?;
+    }
+    waits.end(other)?;
+    waits.crowd()?;
+    let after = waits.settle()?.1;
+    let same = if before == after {
+        Ok(())
+    } else {
+        Err(format!("{before:?} before, {after:?} after"))
+    };
+    waits.judge("what_was_there_before_is_there_at_the_end", same);
+    Ok(i32::from(waits.failed))
+}
+
+struct Waits {
+    counter: Counter,
+    failed: bool,
+}
+
+impl Waits {
+    /// The other process does an operation, request by request; then it is waited for that all is
+    /// free that was deleted.
+    fn operation(&mut self, number: usize, name: &str) -> Result<(), Failure> {
+        let mut longest = 0;
+        let mut requests = 0;
+        loop {
+            let (count, answer) = self.counter.count(|| {
+                let answer = large::tell(number);
+                rpc::once(&ServerStat, []).map(|_| answer)
+            });
+            longest = longest.max(count);
+            requests += 1;
+            match answer? {
+                Ok(()) => break,
+                Err(Error::Again) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let settled = self.settle()?.0;
+        self.tell(name, requests, longest, settled);
+        Ok(())
+    }
+
+    /// The longest that a small request took until all was free, and what then is left.
+    fn settle(&self) -> Result<(u64, Statistics), Error> {
+        let mut longest = 0;
+        loop {
+            let (count, answer) = self.counter.count(|| rpc::once(&ServerStat, []));
+            longest = longest.max(count);
+            let statistics = answer?;
+            if statistics.pending == 0 {
+                return Ok((longest, statistics));
+            }
+        }
+    }
+
+    fn tell(&mut self, name: &str, requests: u32, longest: u64, settled: u64) {
+        println!("{name}: {requests} requests, {longest} at most, and {settled} after them");
+        let waited = longest.max(settled);
+        let outcome = match waited <= MOST {
+            true => Ok(()),
+            false => Err(format!("{waited} instructions, more than {MOST}")),
+        };
+        self.judge(&format!("nobody_waits_long_for_{name}"), outcome);
+    }
+
+    fn judge(&mut self, name: &str, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(reason) => {
+                println!("test {name} ... FAILED: {reason}");
+                self.failed = true;
+            }
+        }
+    }
+
+    /// The other process, with all that it has, is ended. init's work is counted, too.
+    fn end(&mut self, other: ProcessId) -> Result<(), Failure> {
+        let (count, answer) = self.counter.count(|| {
+            process::kill(other)?;
+            Ok::<_, Failure>(rpc::once(&ServerStat, [])?)
+        });
+        answer?;
+        let settled = self.settle()?.0;
+        self.tell("the_end_of_a_process_with_much", 1, count, settled);
+        Ok(())
+    }
+
+    /// A process with many attachments begins and ends.
+    fn crowd(&mut self) -> Result<(), Failure> {
+        let (count, id) = self
+            .counter
+            .count(|| process::spawn("crowd", &format!("{CROWD}")));
+        let id = id?;
+        println!("the beginning of a process: {count}");
+        process::wait(id)?;
+        let settled = self.settle()?.0;
+        self.tell("the_end_of_a_process_with_many_attachments", 1, 0, settled);
+        Ok(())
+    }
+}
