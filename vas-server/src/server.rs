@@ -354,6 +354,9 @@ impl<K: Kernel> Server<K> {
                 self.retry_later(session, label);
                 return Error::Again;
             }
+            if turn == Turn::Last && error == Error::Again {
+                self.retry_goes_on(session, label);
+            }
             error
         });
         self.tidy_up();

@@ -83,9 +83,9 @@ pub(super) enum Ending {
     Session(Key),
 }
 
-/// A request that lacked something which was just being taken apart. It is tried once more when
-/// all is free that was deleted before: what its own attempts leave behind must not keep it
-/// waiting for ever.
+/// A request that lacked something which was just being taken apart. It is tried once more, in as
+/// many steps as that takes, when all is free that was deleted before: what its own attempts and
+/// others leave behind must not keep it waiting for ever.
 #[derive(Clone, Copy)]
 pub(super) struct Retry {
     label: u64,
@@ -132,6 +132,15 @@ impl<K: Kernel> Server<K> {
             label,
             endings,
             remains: None,
+        });
+    }
+
+    /// The last try of a request goes on.
+    pub(super) fn retry_goes_on(&mut self, session: Option<Key>, label: u64) {
+        *self.retry_of(session) = Some(Retry {
+            label,
+            endings: 0,
+            remains: Some(0),
         });
     }
 
