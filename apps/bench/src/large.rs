@@ -2,6 +2,8 @@
 
 //! Operations that take many requests, done one request at a time when another process says so.
 
+use alloc::format;
+
 use client_lib::{Access, Command, Error, Mode, Name, PageSize, rpc};
 use protocol::AttachmentId;
 use protocol::address_map::{GLOBAL, LOCAL};
@@ -29,13 +31,15 @@ const SMALL: Option<PageSize> = Some(PageSize::Small);
 const LARGE: Option<PageSize> = Some(PageSize::Large);
 
 /// Slots of the own CNode for what arrives.
-const VAS: u64 = 1000;
-const SEGMENT: u64 = 1001;
-const OTHER: u64 = 1002;
-const ROOT: u64 = 1003;
-const HANDLE: u64 = 1004;
+const VAS: u64 = 100;
+const SEGMENT: u64 = 101;
+const OTHER: u64 = 102;
+const ROOT: u64 = 103;
+const HANDLE: u64 = 104;
+/// VASes when there are many.
+const CROWD: u64 = 100;
 /// Slots that are filled with copies of one cap, so many with a request.
-const COPIES: core::ops::Range<u64> = 1024..1 << CNODE_BITS;
+const COPIES: core::ops::Range<u64> = 128..1 << CNODE_BITS;
 const AT_ONCE: u64 = 256;
 
 const CNODE: cap::CNode = cap::CNode::from_bits(slot::CNODE);
@@ -142,6 +146,7 @@ pub const OPERATIONS: &[Operation] = &[
         let command = Command::Lifetime(Lifetime::Creator);
         client.ask(&SegCtl { command }, &[SEGMENT])
     }),
+    ("many_vases_and_attachments", |client| client.crowd()),
     ("its_last_copies", |client| client.copy(SEGMENT)),
 ];
 
@@ -255,6 +260,26 @@ impl Client {
         let command = Command::Lifetime(Lifetime::Creator).into();
         self.ask(&VasCtl { command }, &[into])?;
         self.again(1, 2)
+    }
+
+    /// VASes that die with this process, and twice as many attachments, request by request.
+    fn crowd(&mut self) -> Result<(), Error> {
+        let access = match self.done % 4 {
+            0 => {
+                self.create(&format!("crowd {}", self.done / 4), OTHER)?;
+                return self.again(1, 4 * CROWD);
+            }
+            1 => {
+                let command = Command::Lifetime(Lifetime::Creator).into();
+                self.ask(&VasCtl { command }, &[OTHER])?;
+                return self.again(1, 4 * CROWD);
+            }
+            2 => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        let root = COPIES.start + self.done;
+        self.receive(&VasAttach { access }, &[OTHER], root)?;
+        self.again(1, 4 * CROWD)
     }
 
     /// So much of `all` is done.

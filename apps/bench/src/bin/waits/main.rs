@@ -2,8 +2,8 @@
 
 //! Whether anybody waits long for a small request while another process asks for something large.
 //!
-//! Prints `test NAME ... ok` or `test NAME ... FAILED: reason` for each kind of large request. There
-//! is one core, and the server is of higher priority than its clients: whatever it does for one is
+//! Prints `test NAME ... ok` or `test NAME ... FAILED: reason` for each kind of large request, and for
+//! the beginning and the end of processes. There is one core, and the server is of higher priority than its clients: whatever it does for one is
 //! what another waits for that wants something now. So the other process is told to send one request
 //! after the other, and each time a small one is sent at once behind it; counted is from the one to
 //! the answer of the other.
@@ -30,8 +30,6 @@ runtime::main!(main);
 
 /// Instructions that anybody waits at most.
 const MOST: u64 = 2_000_000;
-/// VASes of a process that ends, with twice as many attachments.
-const CROWD: u32 = 100;
 
 fn main() -> Result<i32, Failure> {
     let mut waits = Waits {
@@ -39,12 +37,13 @@ fn main() -> Result<i32, Failure> {
         failed: false,
     };
     let before = waits.settle()?.1;
+    let idle = waits.begin()?;
+    waits.end(idle, "the_end_of_a_process")?;
     let other = process::spawn("large", "")?;
     for (number, &(name, _)) in OPERATIONS.iter().enumerate() {
         waits.operation(number, name)?;
     }
-    waits.end(other)?;
-    waits.crowd()?;
+    waits.end(other, "the_end_of_a_process_with_much")?;
     let after = waits.settle()?.1;
     let same = if before == after {
         Ok(())
@@ -117,28 +116,19 @@ impl Waits {
         }
     }
 
-    /// The other process, with all that it has, is ended. init's work is counted, too.
-    fn end(&mut self, other: ProcessId) -> Result<(), Failure> {
-        let (count, answer) = self.counter.count(|| {
-            process::kill(other)?;
-            Ok::<_, Failure>(rpc::once(&ServerStat, [])?)
-        });
-        answer?;
-        let settled = self.settle()?.0;
-        self.tell("the_end_of_a_process_with_much", 1, count, settled);
-        Ok(())
+    /// Starts the other process. init's work is counted, too.
+    fn begin(&mut self) -> Result<ProcessId, Failure> {
+        let (count, id) = self.counter.count(|| process::spawn("large", ""));
+        self.tell("the_beginning_of_a_process", 1, count, 0);
+        Ok(id?)
     }
 
-    /// A process with many attachments begins and ends.
-    fn crowd(&mut self) -> Result<(), Failure> {
-        let (count, id) = self
-            .counter
-            .count(|| process::spawn("crowd", &format!("{CROWD}")));
-        let id = id?;
-        println!("the beginning of a process: {count}");
-        process::wait(id)?;
+    /// Ends it, whatever it has.
+    fn end(&mut self, id: ProcessId, name: &str) -> Result<(), Failure> {
+        let (count, killed) = self.counter.count(|| process::kill(id));
+        killed?;
         let settled = self.settle()?.0;
-        self.tell("the_end_of_a_process_with_many_attachments", 1, 0, settled);
+        self.tell(name, 1, count, settled);
         Ok(())
     }
 }
