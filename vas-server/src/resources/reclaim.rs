@@ -37,6 +37,10 @@ pub mod units {
     pub const SEARCH: u32 = 256;
     /// Segments of a VAS that are looked at in one unit.
     pub const LISTED: u32 = 32;
+    /// To see who waits for locks.
+    pub const LOCKS: u32 = 16;
+    /// Locks of a VAS that are looked at in one unit.
+    pub const LOCKED: u32 = 8;
     /// Bytes that the kernel clears in one unit.
     pub const CLEARED_BITS: u8 = 11;
     /// To make a page table of memory that was not divided for it, or to delete one.

@@ -16,12 +16,18 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bench::count::Counter;
 use bench::failure::Failure;
 use bench::large::{self, OPERATIONS};
-use client_lib::{Error, rpc};
-use protocol::message::{ServerStat, Statistics};
+use client_lib::{
+    Access, Error, Mode, PageSize, Segment, Vas, rpc, seg_alloc_lockable, seg_attach, seg_free,
+    vas_attach, vas_create, vas_delete, vas_detach,
+};
+use protocol::address_map::{GLOBAL, PAGE_BYTES};
+use protocol::limits::SEGMENTS_PER_VAS;
+use protocol::message::{ServerStat, Statistics, VasLock, VasUnlock, Wait};
 use protocol::process::ProcessId;
 use runtime::{println, process};
 
@@ -30,6 +36,10 @@ runtime::main!(main);
 
 /// Instructions that anybody waits at most.
 const MOST: u64 = 2_000_000;
+/// Processes that wait for locks.
+const LOCKERS: usize = 48;
+/// Enough that all of them wait.
+const YIELDS: u32 = 2000;
 
 fn main() -> Result<i32, Failure> {
     let mut waits = Waits {
@@ -44,6 +54,7 @@ fn main() -> Result<i32, Failure> {
         waits.operation(number, name)?;
     }
     waits.end(other, "the_end_of_a_process_with_much")?;
+    waits.locks()?;
     let after = waits.settle()?.1;
     let same = if before == after {
         Ok(())
@@ -131,4 +142,53 @@ impl Waits {
         self.tell(name, 1, count, settled);
         Ok(())
     }
+
+    /// Many wait for many locks, and are let in.
+    fn locks(&mut self) -> Result<(), Failure> {
+        let (vas, segments) = lockable("locks")?;
+        let attached = vas_attach(&vas, Access::ReadWrite)?;
+        let attachment = attached.id();
+        let wait = Wait::No;
+        let (count, locked) = self
+            .counter
+            .count(|| rpc::once(&VasLock { attachment, wait }, []));
+        locked?;
+        self.tell("many_locks", 1, count, 0);
+        let lockers: Vec<_> = (0..LOCKERS)
+            .map(|_| process::spawn("locker", "locks"))
+            .collect();
+        // They run while this process does not.
+        for _ in 0..YIELDS {
+            sel4::yield_now();
+        }
+        let (count, unlocked) = self
+            .counter
+            .count(|| rpc::once(&VasUnlock { attachment }, []));
+        unlocked?;
+        self.tell("the_locks_that_many_wait_for", 1, count, 0);
+        for locker in lockers {
+            process::wait(locker?)?;
+        }
+        vas_detach(attached).map_err(|(_, error)| error)?;
+        vas_delete(&vas)?;
+        for segment in &segments {
+            seg_free(segment)?;
+        }
+        Ok(())
+    }
+}
+
+/// A VAS with as many lockable segments as there may be.
+fn lockable(name: &str) -> Result<(Vas, Vec<Segment>), Error> {
+    let mode = Mode(0o600);
+    let vas = vas_create(name, mode)?;
+    let mut segments = Vec::new();
+    for number in 0..SEGMENTS_PER_VAS as u64 {
+        let base = GLOBAL.start + number * PAGE_BYTES;
+        let small = Some(PageSize::Small);
+        let segment = seg_alloc_lockable(&format!("lock {number}"), base, PAGE_BYTES, small, mode)?;
+        seg_attach(&vas, &segment, Access::ReadWrite)?;
+        segments.push(segment);
+    }
+    Ok((vas, segments))
 }
