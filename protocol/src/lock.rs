@@ -36,7 +36,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::{ATTACHMENTS, SEGMENTS, SEGMENTS_PER_VAS};
+use crate::limits::{ATTACHMENTS, LOCKS_PER_VAS, SEGMENTS};
 use crate::message::Access;
 
 /// A word that several may change at once: [`AtomicU64`], or that of a model checker.
@@ -277,7 +277,7 @@ pub struct LockSet<W = AtomicU64> {
     sequence: W,
     count: W,
     /// A segment's index, and in the lowest bit whether the VAS has it for writing.
-    entries: [W; SEGMENTS_PER_VAS],
+    entries: [W; LOCKS_PER_VAS],
 }
 
 impl<W: Word + Default> Default for LockSet<W> {

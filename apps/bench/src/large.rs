@@ -37,7 +37,7 @@ const OTHER: u64 = 102;
 const ROOT: u64 = 103;
 const HANDLE: u64 = 104;
 /// VASes when there are many.
-const CROWD: u64 = 100;
+const CROWD: u64 = 10;
 /// Slots that are filled with copies of one cap, so many with a request.
 const COPIES: core::ops::Range<u64> = 128..1 << CNODE_BITS;
 const AT_ONCE: u64 = 256;

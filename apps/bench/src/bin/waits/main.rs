@@ -26,7 +26,7 @@ use client_lib::{
     vas_attach, vas_create, vas_delete, vas_detach,
 };
 use protocol::address_map::{GLOBAL, PAGE_BYTES};
-use protocol::limits::SEGMENTS_PER_VAS;
+use protocol::limits::LOCKS_PER_VAS;
 use protocol::message::{ServerStat, Statistics, VasLock, VasUnlock, Wait};
 use protocol::process::ProcessId;
 use runtime::{println, process};
@@ -183,7 +183,7 @@ fn lockable(name: &str) -> Result<(Vas, Vec<Segment>), Error> {
     let mode = Mode(0o600);
     let vas = vas_create(name, mode)?;
     let mut segments = Vec::new();
-    for number in 0..SEGMENTS_PER_VAS as u64 {
+    for number in 0..LOCKS_PER_VAS as u64 {
         let base = GLOBAL.start + number * PAGE_BYTES;
         let small = Some(PageSize::Small);
         let segment = seg_alloc_lockable(&format!("lock {number}"), base, PAGE_BYTES, small, mode)?;
