@@ -422,7 +422,8 @@ fn nobody_can_use_an_attachment_in_the_making() {
     };
     let (vas, segment) = (scene.vas, scene.segment);
     let access = READ_ONLY;
-    let uses: [&dyn Fn(&mut Scene) -> Result<(), Error>; 5] = [
+    type Use<'a> = &'a dyn Fn(&mut Scene) -> Result<(), Error>;
+    let uses: [Use<'_>; 5] = [
         &|scene| scene.once(&VasDetach { attachment }, &[]),
         &|scene| {
             let wait = Wait::No;
