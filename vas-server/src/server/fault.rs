@@ -97,6 +97,7 @@ impl<K: Kernel> Server<K> {
             segments.filter_map(move |&(key, access)| {
                 let segment = self.segments.get(key)?;
                 Some(Place {
+                    key,
                     segment,
                     vas,
                     access,
