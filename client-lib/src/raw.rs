@@ -40,7 +40,7 @@
 //! have locks. Who wants it otherwise uses the functions of the [crate] itself, which these call.
 //!
 //! An id is a value without an owner, as in C. It can be copied, and nothing happens when it is
-//! forgotten; its place in the process's CNode, which has room for some 4000, is given back by
+//! forgotten; its place in the process's CNode, which has room for some 2000, is given back by
 //! [`vas_detach`], [`vas_delete`] or [`seg_free`] alone. An id that was so given back names
 //! nothing, and is refused ([`Error::StaleHandle`], [`Error::StaleAttachment`]), until its place is
 //! used again. Then it may name what is there now: a wrong object of this process, but never

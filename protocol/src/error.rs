@@ -152,6 +152,8 @@ pub enum Limit {
     Handles,
     /// [`limits::REVOCABLE_HANDLES`](crate::limits::REVOCABLE_HANDLES)
     RevocableHandles,
+    /// [`limits::LOCKS_PER_VAS`](crate::limits::LOCKS_PER_VAS)
+    LocksPerVas,
 }
 
 impl Error {

@@ -26,6 +26,9 @@ pub const REVOCABLE_HANDLES: u8 = 31;
 pub const QUOTAS: usize = 16;
 /// Segments in one VAS.
 pub const SEGMENTS_PER_VAS: usize = 256;
+/// Of those, lockable ones: who switches takes every lock, and the server lets each that waits
+/// go through them all.
+pub const LOCKS_PER_VAS: usize = 64;
 /// Segments of one attachment alone.
 pub const SEGMENTS_PER_ATTACHMENT: usize = 64;
 /// Named roots of one VAS.

@@ -36,7 +36,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::{ATTACHMENTS, SEGMENTS, SEGMENTS_PER_VAS};
+use crate::limits::{ATTACHMENTS, LOCKS_PER_VAS, SEGMENTS};
 use crate::message::Access;
 
 /// A word that several may change at once: [`AtomicU64`], or that of a model checker.
@@ -225,6 +225,19 @@ impl<W: Word, const READERS: usize> Lock<W, READERS> {
         wrote
     }
 
+    /// For the arbiter: who has it, or looks as if it had. Who writes and reads comes twice.
+    pub fn holders(&self) -> impl Iterator<Item = u16> {
+        let readers = (0..).zip(&self.readers).flat_map(|(number, word)| {
+            let bits = word.load(Ordering::Acquire);
+            let set = (0..u64::BITS as u16).filter(move |bit| bits >> bit & 1 != 0);
+            set.take(bits.count_ones() as usize)
+                .map(move |bit| number * u64::BITS as u16 + bit)
+        });
+        let writer = self.gate.load(Ordering::Acquire) & WRITER;
+        let writer = writer.checked_sub(1).map(|holder| holder as u16);
+        readers.chain(writer)
+    }
+
     #[inline]
     fn nobody_reads(&self) -> bool {
         let mut readers = self.readers.iter();
@@ -264,7 +277,7 @@ pub struct LockSet<W = AtomicU64> {
     sequence: W,
     count: W,
     /// A segment's index, and in the lowest bit whether the VAS has it for writing.
-    entries: [W; SEGMENTS_PER_VAS],
+    entries: [W; LOCKS_PER_VAS],
 }
 
 impl<W: Word + Default> Default for LockSet<W> {

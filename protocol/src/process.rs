@@ -32,7 +32,7 @@ pub mod slot {
 }
 
 /// Binary logarithm of the number of slots in a process's CNode.
-pub const CNODE_BITS: u8 = 12;
+pub const CNODE_BITS: u8 = 11;
 
 /// A file of the image, mapped read-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

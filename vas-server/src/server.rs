@@ -157,7 +157,10 @@ struct Vas<K> {
     object: Object,
     /// By key, with the access that the VAS has them with.
     segments: Vec<(Key, Access)>,
+    /// Attachments to it, those that are being made too.
     attachments: u32,
+    /// Whether anybody was attached since nobody was.
+    attached: bool,
     tables: Box<dyn PageTables<K>>,
     /// Kept for those who ask; there are no tags yet.
     tlb_tag: bool,
@@ -199,11 +202,8 @@ struct Attachment {
     payer: Payer,
     vas: Key,
     access: Access,
-    /// The root cap that clients get copies of: with it they can switch, but map nothing. Empty
-    /// while locks are enforced and not held.
-    root: SlotRange,
-    /// The root cap that it is a copy of.
-    original_root: Slot,
+    /// None as long as it is being made.
+    roots: Option<Roots>,
     /// Segments of this attachment alone, by key, with the access that it has them with.
     segments: Vec<(Key, Access)>,
     /// Segments that it had.
@@ -212,6 +212,14 @@ struct Attachment {
     waiting: Option<Waiting>,
     /// Whether its root was handed out with enforced locks, and not taken back.
     admitted: bool,
+}
+
+struct Roots {
+    /// The root cap that clients get copies of: with it they can switch, but map nothing. Empty
+    /// while locks are enforced and not held.
+    shown: SlotRange,
+    /// The root cap that it is a copy of.
+    original: Slot,
 }
 
 /// The last that have gone, to explain faults.
@@ -351,6 +359,9 @@ impl<K: Kernel> Server<K> {
             if turn == Turn::First && Self::may_pass(&error, ending, pending) {
                 self.retry_later(session, label);
                 return Error::Again;
+            }
+            if turn == Turn::Last && error == Error::Again {
+                self.retry_goes_on(session, label);
             }
             error
         });

@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod count;
 pub mod failure;
+pub mod large;
 pub mod report;
 
 use protocol::process::slot;

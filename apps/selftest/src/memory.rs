@@ -342,7 +342,7 @@ fn a_process_whose_own_slots_are_used_up_is_told_so() -> Outcome {
         }
     };
     check_equal("error", error, Error::OutOfSlots)?;
-    check(handles.len() > 4000, "a process has too few slots")?;
+    check(handles.len() > 1900, "a process has too few slots")?;
     refused(Error::OutOfSlots, || {
         client_lib::vas_create("other", EVERYONE)
     })?;

@@ -17,10 +17,10 @@ use crate::watch::{self, End, Limits};
 
 /// Systems whose components print `test NAME ... ok` or `... FAILED`.
 const TESTING: &[&str] = &[
-    "selftest", "policies", "hostile", "chaos", "kills", "examples",
+    "selftest", "policies", "hostile", "chaos", "kills", "examples", "waits",
 ];
 /// Systems that have time counted in instructions, so that they do the same each time.
-const COUNTING: &[&str] = &["chaos", "kills"];
+const COUNTING: &[&str] = &["chaos", "kills", "waits"];
 /// Systems that count as one test each.
 const WHOLE: &[&str] = &["demo"];
 

@@ -104,17 +104,21 @@ pub enum Private<'a> {
 
 /// The page tables of one VAS.
 ///
-/// To make a segment visible and to remove it takes as many calls as it takes steps
-/// ([`Error::Again`]); each goes on where the last one left off. Whatever refuses to make it
-/// visible, what is there already stays and is to be removed. Everything else that fails has
-/// changed nothing and holds no resources. Frames passed in stay the server's: it does not delete
-/// them while they are here.
+/// To make a root, and to make a segment visible and to remove it, takes as many calls as it takes
+/// steps ([`Error::Again`]); each goes on where the last one left off. Whatever refuses to make
+/// one, what is there already stays and is to be taken away. Frames passed in stay the server's: it
+/// does not delete them while they are here.
 pub trait PageTables<K> {
     /// Makes a root in which a process sees its private memory and all segments of the
-    /// VAS, and answers its cap, which clients are given copies of.
+    /// VAS, as far as it is not made, and answers its cap, which clients are given copies of. From
+    /// the first call on, it has each segment that is added.
+    ///
+    /// `segments` are asked for in order; what was asked for before the last one of a call need not
+    /// come again.
     ///
     /// # Errors
-    /// No memory, slots or address-space identifiers, or the kernel refused.
+    /// [`Error::Again`] if there is more to do; no memory, slots or address-space identifiers, or
+    /// the kernel refused.
     fn attach(
         &mut self,
         resources: &mut Resources<K>,
@@ -124,7 +128,7 @@ pub trait PageTables<K> {
         segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error>;
 
-    /// Takes a root away from all who have it.
+    /// Takes a root away from all who have it, if it was made or begun.
     fn detach(&mut self, resources: &mut Resources<K>, attachment: Key);
 
     /// Makes a segment visible in every root, as far as it is not.

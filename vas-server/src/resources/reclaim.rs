@@ -37,6 +37,10 @@ pub mod units {
     pub const SEARCH: u32 = 256;
     /// Segments of a VAS that are looked at in one unit.
     pub const LISTED: u32 = 32;
+    /// To see who waits for locks.
+    pub const LOCKS: u32 = 16;
+    /// Locks of a VAS that are looked at in one unit.
+    pub const LOCKED: u32 = 8;
     /// Bytes that the kernel clears in one unit.
     pub const CLEARED_BITS: u8 = 11;
     /// To make a page table of memory that was not divided for it, or to delete one.
@@ -79,7 +83,7 @@ impl<K> Steps<K> {
         }
     }
 
-    /// Whether all may be done at once.
+    /// Whether all may be done at once: nothing is answered before the server has started.
     pub(super) const fn unbounded(&self) -> bool {
         self.whole == u32::MAX
     }
@@ -104,11 +108,6 @@ impl<K: Kernel> Resources<K> {
     /// A request begins.
     pub const fn begin_request(&mut self) {
         self.allow(STEP_UNITS);
-    }
-
-    /// What is not done in steps begins: it may take as long as it takes.
-    pub const fn begin_unbounded(&mut self) {
-        self.allow(u32::MAX);
     }
 
     const fn allow(&mut self, units: u32) {

@@ -9,6 +9,10 @@ use super::{Attachment, Granted, Segment, Server, Session, Vas, attachment_id};
 use crate::arena::Key;
 use crate::kernel::Kernel;
 
+/// Segments of other VASes that are looked at to explain one fault. Who has more may not be told
+/// that the address is in one of those.
+const LOOKED_AT: usize = 1 << 14;
+
 impl<K: Kernel> Server<K> {
     pub(super) fn explain(&self, request: Explain) -> Granted<Explanation> {
         let key = self.session_named(request.session)?;
@@ -22,10 +26,10 @@ impl<K: Kernel> Server<K> {
         };
         let here = active.and_then(|active| self.segment_at(active, request.address));
         let elsewhere = || {
-            self.attachments
-                .iter()
-                .filter(|(_, attachment)| attachment.session == key)
-                .find_map(|(_, attachment)| self.segment_at(attachment, request.address))
+            let others = self.attachments.iter().map(|(_, attachment)| attachment);
+            let others = others.filter(|one| one.session == key && one.roots.is_some());
+            let mut segments = others.flat_map(|one| self.segments_in(one)).take(LOOKED_AT);
+            segments.find(|place| place.segment.contains(request.address))
         };
         let found = here.or_else(elsewhere);
 
@@ -76,16 +80,28 @@ impl<K: Kernel> Server<K> {
     }
 
     /// The segment at an address of the VAS of an attachment.
-    pub(super) fn segment_at(&self, attachment: &Attachment, address: u64) -> Option<Place<'_, K>> {
-        let vas = self.vases.get(attachment.vas)?;
-        let mut segments = vas.segments.iter().chain(&attachment.segments);
-        segments.find_map(|&(key, access)| {
-            let segment = self.segments.get(key)?;
-            segment.contains(address).then_some(Place {
-                key,
-                segment,
-                vas,
-                access,
+    pub(super) fn segment_at<'a>(
+        &'a self,
+        attachment: &'a Attachment,
+        address: u64,
+    ) -> Option<Place<'a, K>> {
+        let mut segments = self.segments_in(attachment);
+        segments.find(|place| place.segment.contains(address))
+    }
+
+    /// What an attachment shows.
+    fn segments_in<'a>(&'a self, attachment: &'a Attachment) -> impl Iterator<Item = Place<'a, K>> {
+        let vas = self.vases.get(attachment.vas).into_iter();
+        vas.flat_map(move |vas| {
+            let segments = vas.segments.iter().chain(&attachment.segments);
+            segments.filter_map(move |&(key, access)| {
+                let segment = self.segments.get(key)?;
+                Some(Place {
+                    key,
+                    segment,
+                    vas,
+                    access,
+                })
             })
         })
     }

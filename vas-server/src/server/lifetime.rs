@@ -57,7 +57,7 @@ impl<K: Kernel> Server<K> {
     pub(super) fn evict_from_vas(&mut self, key: Key) -> Result<(), Error> {
         for attachment in self.attachments_where(|attachment| attachment.vas == key) {
             self.resources.step(units::ATTACHMENT)?;
-            self.release_attachment(attachment, Departure::Evicted)?;
+            self.release_attachment(attachment, Departure::Evicted);
         }
         Ok(())
     }
@@ -89,24 +89,16 @@ impl<K: Kernel> Server<K> {
         }
     }
 
-    /// Ends an attachment, and its VAS if it was the last of one that dies so.
-    ///
-    /// # Errors
-    /// None: nobody is attached to that VAS any longer.
-    pub(super) fn release_attachment(
-        &mut self,
-        key: Key,
-        departure: Departure,
-    ) -> Result<(), Error> {
-        let Some(vas_key) = self.end_attachment(key, departure) else {
-            return Ok(());
-        };
-        let dies = self.vases.get(vas_key).is_some_and(|vas| {
-            vas.attachments == 0 && vas.object.lifetime == Lifetime::LastAttacher
-        });
-        match dies {
-            true => self.remove_vas(vas_key),
-            false => Ok(()),
+    /// Ends an attachment, complete or not. Its VAS dies if it was the last of one that dies so.
+    pub(super) fn release_attachment(&mut self, key: Key, departure: Departure) {
+        let vas_key = self.end_attachment(key, departure);
+        if let Some(vas_key) = vas_key
+            && let Some(vas) = self.vases.get_mut(vas_key)
+        {
+            let last = vas.attachments == 0 && core::mem::take(&mut vas.attached);
+            if last && vas.object.lifetime == Lifetime::LastAttacher {
+                self.endings.push_back(Ending::Vas(vas_key));
+            }
         }
     }
 
@@ -116,7 +108,8 @@ impl<K: Kernel> Server<K> {
         if let Some(vas) = self.vases.get_mut(attachment.vas) {
             vas.tables.detach(&mut self.resources, key);
             vas.attachments -= 1;
-            if let Some(session) = self.sessions.get_mut(attachment.session) {
+            let session = self.sessions.get_mut(attachment.session);
+            if let (Some(session), Some(_)) = (session, &attachment.roots) {
                 let vas = vas.object.name.clone();
                 session.ended.write(EndedAttachment {
                     key,
@@ -126,7 +119,9 @@ impl<K: Kernel> Server<K> {
             }
         }
         self.attachment_leaves_locks(key, &mut attachment);
-        self.resources.delete_slots(attachment.root);
+        if let Some(roots) = attachment.roots {
+            self.resources.delete_slots(roots.shown);
+        }
         self.resources
             .refund(attachment.payer, Counted::Attachments);
         for (segment, _) in attachment.segments {
@@ -142,7 +137,7 @@ impl<K: Kernel> Server<K> {
     pub(super) fn release_all_of(&mut self, session: Key) -> Result<(), Error> {
         for attachment in self.attachments_where(|attachment| attachment.session == session) {
             self.resources.step(units::ATTACHMENT)?;
-            self.release_attachment(attachment, Departure::Detached)?;
+            self.release_attachment(attachment, Departure::Detached);
         }
         for key in made_by(&mut self.vases, session, |vas| &mut vas.object) {
             self.resources.step(units::OBJECT)?;

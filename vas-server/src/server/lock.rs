@@ -10,6 +10,7 @@
 //! until a time, the timer runs, which wakes the server ([`Server::tick`]). The timer is not set
 //! back when it is let in or gone before; then nobody is found whose time has come.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -20,11 +21,12 @@ use protocol::wire::{self, WORDS};
 use protocol::{Access, AttachmentId, Error, LockMode, PageSize};
 
 use super::lifetime::keys_where;
+use super::steps::access_in;
 use super::{Attachment, Granted, Segment, Server, Vas, attachment_id};
 use crate::arena::{Arena, Key};
 use crate::kernel::{Kernel, Slot, TIMER_HERTZ};
 use crate::policy::page_tables::{Mapping, SegmentMapping};
-use crate::resources::OwnPage;
+use crate::resources::{OwnPage, units};
 use crate::slots::SlotRange;
 
 /// How a VAS's locks are taken, and what its attachments see of them.
@@ -72,6 +74,26 @@ const FOR_EVER: u64 = u64::MAX;
 const LATE: usize = 64;
 /// Ticks from one time that some are told to the next: a good millisecond.
 const PAUSE: u64 = TIMER_HERTZ.div_ceil(1000);
+
+/// Who waits for locks, by the segment, in order.
+struct Queues {
+    /// At which segment, with which ticket, and which attachment.
+    waiting: BTreeSet<(Key, u64, Key)>,
+    /// Segments whose locks somebody may be let in to.
+    look_at: BTreeSet<Key>,
+}
+
+impl Queues {
+    fn at(&self, segment: Key) -> impl Iterator<Item = Key> {
+        let none = Key {
+            index: 0,
+            generation: 0,
+        };
+        let from_here = self.waiting.range((segment, 0, none)..);
+        let here = from_here.take_while(move |&&(at, ..)| at == segment);
+        here.map(|&(_, _, key)| key)
+    }
+}
 
 /// The pages of locks are entered as pieces of segments that have so many.
 const LOCK_PIECE: u16 = u16::MAX;
@@ -122,12 +144,29 @@ impl<K> Vas<K> {
     /// clients take locks themselves, those that they see.
     fn lockable(&self, segments: &Arena<Segment>) -> Vec<(Key, Access)> {
         let cooperative = self.locks.mode == LockMode::Cooperative;
+        if cooperative && self.locks.shown.is_empty() {
+            return Vec::new();
+        }
         let mut lockable = self.segments.clone();
+        // Both lists are in order.
+        let mut shown = self.locks.shown.iter().peekable();
         lockable.retain(|&(key, _)| {
-            let has_lock = segments.get(key).is_some_and(|one| one.lock.is_some());
-            has_lock && (!cooperative || self.locks.shown.binary_search(&key.index).is_ok())
+            if cooperative {
+                while shown.next_if(|&&index| index < key.index).is_some() {}
+                return shown.peek() == Some(&&key.index);
+            }
+            segments.get(key).is_some_and(|one| one.lock.is_some())
         });
         lockable
+    }
+
+    /// The most that it uses a lockable segment for.
+    fn locked_with(&self, segment: Key) -> Option<Access> {
+        let cooperative = self.locks.mode == LockMode::Cooperative;
+        let shown = || self.locks.shown.binary_search(&segment.index).is_ok();
+        (!cooperative || shown())
+            .then(|| access_in(&self.segments, segment))
+            .flatten()
     }
 
     /// Whether clients must take these locks themselves.
@@ -180,7 +219,9 @@ impl<K: Kernel> Server<K> {
                 });
                 self.waiting += 1;
             }
-            self.let_in(Vec::from([at]));
+            let mut queues = self.queues([]);
+            self.advance(key, &mut queues);
+            self.serve(queues);
             if self.is_waiting(key)
                 && let Err(error) = self.keep_waiting(session, key, request.wait)
             {
@@ -374,7 +415,7 @@ impl<K: Kernel> Server<K> {
         for attachment in keys_where(&self.attachments, |one| one.vas == vas_key) {
             self.lock(key).take_back(attachment.index);
         }
-        self.let_in(Vec::from([key]));
+        self.let_in([key]);
     }
 
     /// Takes away what is shown of locks in a VAS that nobody is attached to.
@@ -397,15 +438,29 @@ impl<K: Kernel> Server<K> {
             self.kernel().lock_set(vas_key.index).set(segments);
         }
         let must = vas.must_lock(&lockable);
-        let mut changed = Vec::new();
+        self.resources
+            .spend(units::LOCKS + lockable.len() as u32 / units::LOCKED);
+        let mut anew = Vec::new();
         for key in keys_where(&self.attachments, |one| one.vas == vas_key) {
             self.tell(key, must);
-            if self.is_waiting(key) {
-                changed.extend(self.leave_locks(key));
-                self.advance(key, &mut changed);
+            let attachment = self.attachments.get(key);
+            if let Some(waiting) = attachment.and_then(|one| one.waiting.as_ref()) {
+                anew.push((waiting.ticket, waiting.at, key));
             }
         }
-        self.let_in(changed);
+        if anew.is_empty() {
+            return;
+        }
+        anew.sort_unstable();
+        let mut queues = self.queues(lockable.into_iter().map(|(segment, _)| segment));
+        for &(_, at, key) in &anew {
+            queues.look_at.insert(at);
+            self.leave_locks(key);
+        }
+        for (_, _, key) in anew {
+            self.advance(key, &mut queues);
+        }
+        self.serve(queues);
     }
 
     /// Tells the client whether it must take locks.
@@ -466,24 +521,40 @@ impl<K: Kernel> Server<K> {
 
     /// A process has ended. Nobody waits until all that it had has ended.
     pub(super) fn session_leaves_locks(&mut self, session: Key) {
-        for key in keys_where(&self.attachments, |one| one.session == session) {
+        let ended = keys_where(&self.attachments, |one| one.session == session);
+        for &key in &ended {
+            self.kernel().locking(key.index).store(0, Ordering::Release);
             if let Some(waiting) = self.stop_waiting(key) {
                 self.answer_later(waiting, &Err(Error::StaleAttachment));
             }
-            if let Some(vas) = self.attachments.get(key).map(|one| one.vas) {
-                self.forget_holder(key, vas);
-            }
         }
+        // Each lock is looked at once, however many VASes and attachments there are.
+        let mut left = Vec::new();
+        for (segment, _) in self.segments.iter().filter(|(_, one)| one.lock.is_some()) {
+            let lock = self.lock(segment);
+            for holder in lock.holders() {
+                if ended.binary_search_by_key(&holder, |key| key.index).is_ok() {
+                    lock.take_back(holder);
+                }
+            }
+            left.push(segment);
+        }
+        self.let_in(left);
     }
 
     fn forget_holder(&mut self, key: Key, vas: Key) {
         self.kernel().locking(key.index).store(0, Ordering::Release);
         let vas = self.vases.get(vas);
         let locks = vas.map_or(Vec::new(), |vas| vas.lockable(&self.segments));
+        if locks.is_empty() {
+            return;
+        }
+        self.resources
+            .spend(units::LOCKS + locks.len() as u32 / units::LOCKED);
         for &(segment, _) in &locks {
             self.lock(segment).take_back(key.index);
         }
-        self.let_in(locks.into_iter().map(|(segment, _)| segment).collect());
+        self.let_in(locks.into_iter().map(|(segment, _)| segment));
     }
 
     /// A VAS is gone, and all its attachments.
@@ -532,63 +603,86 @@ impl<K: Kernel> Server<K> {
         locks.find(missing).map(|(segment, _)| segment)
     }
 
-    /// Who waits at a lock, in order.
-    fn queue(&self, segment: Key) -> Vec<(Key, Access)> {
-        if self.waiting == 0 {
-            return Vec::new();
+    /// Who waits where, and the locks that are to be looked at.
+    fn queues(&self, look_at: impl IntoIterator<Item = Key>) -> Queues {
+        let waiting = self.attachments.iter().filter_map(|(key, one)| {
+            let waiting = one.waiting.as_ref()?;
+            Some((waiting.at, waiting.ticket, key))
+        });
+        Queues {
+            waiting: waiting.collect(),
+            look_at: look_at.into_iter().collect(),
         }
-        let at = |one: &Attachment| {
-            let waiting = one.waiting.as_ref();
-            waiting
-                .filter(|waiting| waiting.at == segment)
-                .map(|waiting| waiting.ticket)
-        };
-        let attachments = self.attachments.iter();
-        let mut queue: Vec<_> = attachments
-            .filter_map(|(key, one)| Some((at(one)?, key)))
-            .collect();
-        queue.sort_unstable();
-        queue
-            .into_iter()
-            .filter_map(|(_, key)| {
-                let locks = self.locks_of(key);
-                let &(_, access) = locks.iter().find(|&&(other, _)| other == segment)?;
-                Some((key, access))
-            })
-            .collect()
     }
 
     /// Lets in who waits at these locks, as far as can be, and has them go on to the next.
-    fn let_in(&mut self, mut segments: Vec<Key>) {
-        while let Some(segment) = segments.pop() {
-            let queue = self.queue(segment);
+    fn let_in(&mut self, segments: impl IntoIterator<Item = Key>) {
+        if self.waiting == 0 {
+            for segment in segments {
+                self.lock(segment).serve(&[]);
+            }
+            return;
+        }
+        let queues = self.queues(segments);
+        self.serve(queues);
+    }
+
+    fn serve(&mut self, mut queues: Queues) {
+        while let Some(segment) = queues.look_at.pop_last() {
+            let queue: Vec<_> = queues
+                .at(segment)
+                .filter_map(|key| Some((key, self.needs(key, segment)?)))
+                .collect();
             let holders: Vec<_> = queue
                 .iter()
                 .map(|&(key, access)| (key.index, access))
                 .collect();
             let granted = self.lock(segment).serve(&holders);
             for &(key, _) in queue.iter().take(granted) {
-                self.advance(key, &mut segments);
+                self.advance(key, &mut queues);
             }
         }
     }
 
-    /// One that waits needs the next lock, or none any longer.
-    fn advance(&mut self, key: Key, segments: &mut Vec<Key>) {
-        let next = self.next_lock(key);
-        let attachment = self.attachments.get_mut(key);
-        let Some(waiting) = attachment.and_then(|one| one.waiting.as_mut()) else {
+    /// What an attachment needs a lock for.
+    fn needs(&self, key: Key, segment: Key) -> Option<Access> {
+        let attachment = self.attachments.get(key)?;
+        let access = self.vases.get(attachment.vas)?.locked_with(segment)?;
+        Some(access.min(attachment.access))
+    }
+
+    /// One that waits takes what is free of the locks that it still needs, up to the first that is
+    /// not; there it waits.
+    fn advance(&mut self, key: Key, queues: &mut Queues) {
+        let attachment = self.attachments.get(key);
+        let Some(waiting) = attachment.and_then(|one| one.waiting.as_ref()) else {
             return;
         };
-        if let Some(next) = next {
-            waiting.at = next;
-            segments.push(next);
+        let ticket = waiting.ticket;
+        queues.waiting.remove(&(waiting.at, ticket, key));
+        let mut missing = self.locks_of(key).into_iter();
+        let next = missing.find(|&(segment, access)| {
+            let lock = self.lock(segment);
+            let taken = lock.is_held(key.index, access) || lock.enter(key.index, access);
+            if !taken {
+                lock.leave(key.index);
+            }
+            !taken
+        });
+        if let Some((next, _)) = next {
+            if let Some(attachment) = self.attachments.get_mut(key)
+                && let Some(waiting) = &mut attachment.waiting
+            {
+                waiting.at = next;
+            }
+            queues.waiting.insert((next, ticket, key));
+            queues.look_at.insert(next);
         } else if let Some(waiting) = self.stop_waiting(key)
             && waiting.caller.is_some()
         {
             let granted = self.admit(key);
             if granted.is_err() {
-                segments.extend(self.leave_locks(key));
+                queues.look_at.extend(self.leave_locks(key));
             }
             self.answer_later(waiting, &granted);
         }
@@ -662,15 +756,16 @@ impl<K: Kernel> Server<K> {
         let inconsistent = locks.any(Lock::is_inconsistent);
         let stale = Error::StaleAttachment;
         let attachment = self.attachments.get(key).ok_or(stale.clone())?;
-        let vas = self.vases.get(attachment.vas).ok_or(stale)?;
+        let vas = self.vases.get(attachment.vas).ok_or(stale.clone())?;
         let locked = Locked { inconsistent };
         if vas.locks.mode != LockMode::Enforced {
             return Ok((locked, None));
         }
-        let slot = attachment.root.first();
+        let roots = attachment.roots.as_ref().ok_or(stale)?;
+        let slot = roots.shown.first();
         if !attachment.admitted {
             let kernel = self.resources.kernel_mut();
-            kernel.copy(attachment.original_root, slot, Access::ReadOnly)?;
+            kernel.copy(roots.original, slot, Access::ReadOnly)?;
         }
         if let Some(attachment) = self.attachments.get_mut(key) {
             attachment.admitted = true;
@@ -683,10 +778,10 @@ impl<K: Kernel> Server<K> {
     fn give_back(&mut self, key: Key) {
         if let Some(attachment) = self.attachments.get_mut(key)
             && core::mem::take(&mut attachment.admitted)
+            && let Some(roots) = &attachment.roots
         {
             // Before the locks, as long as nobody else is inside.
-            let root = attachment.original_root;
-            self.resources.kernel_mut().revoke(root);
+            self.resources.kernel_mut().revoke(roots.original);
         }
         let left = self.leave_locks(key);
         self.let_in(left);

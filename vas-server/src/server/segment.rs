@@ -283,9 +283,14 @@ impl<K: Kernel> Server<K> {
         let segment = self.segments.get(key).ok_or(Error::NotAttached)?;
         segment.check_range(range)?;
         segment.check_overlap(key, segment.claim(), list, &self.segments)?;
-        match list.len() < most {
-            true => Ok(()),
-            false => Err(Error::LimitReached(limit)),
+        if list.len() >= most {
+            return Err(Error::LimitReached(limit));
+        }
+        let has_lock = |key| self.segments.get(key).is_some_and(|one| one.lock.is_some());
+        let locks = || list.iter().filter(|&&(other, _)| has_lock(other)).count();
+        match has_lock(key) && locks() >= limits::LOCKS_PER_VAS {
+            true => Err(Error::LimitReached(Limit::LocksPerVas)),
+            false => Ok(()),
         }
     }
 

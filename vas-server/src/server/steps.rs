@@ -38,6 +38,8 @@ pub(super) enum Work {
     Move(Place, Key),
     /// A segment grows.
     Grow(Key),
+    /// An attachment that nobody can use yet. Segments of the VAS before this one are there.
+    Attach(Key, Option<Key>),
     /// A VAS that nobody can see yet, as what it was asked for. Its segments before this one are
     /// there.
     Clone(VasClone, Key, Option<Key>),
@@ -81,9 +83,9 @@ pub(super) enum Ending {
     Session(Key),
 }
 
-/// A request that lacked something which was just being taken apart. It is tried once more when
-/// all is free that was deleted before: what its own attempts leave behind must not keep it
-/// waiting for ever.
+/// A request that lacked something which was just being taken apart. It is tried once more, in as
+/// many steps as that takes, when all is free that was deleted before: what its own attempts and
+/// others leave behind must not keep it waiting for ever.
 #[derive(Clone, Copy)]
 pub(super) struct Retry {
     label: u64,
@@ -133,6 +135,15 @@ impl<K: Kernel> Server<K> {
         });
     }
 
+    /// The last try of a request goes on.
+    pub(super) fn retry_goes_on(&mut self, session: Option<Key>, label: u64) {
+        *self.retry_of(session) = Some(Retry {
+            label,
+            endings: 0,
+            remains: Some(0),
+        });
+    }
+
     fn retry_of(&mut self, session: Option<Key>) -> &mut Option<Retry> {
         match session.and_then(|session| self.sessions.get_mut(session)) {
             Some(session) => &mut session.retry,
@@ -169,6 +180,9 @@ impl<K: Kernel> Server<K> {
             }
             Some(Work::Move(place, segment)) => {
                 self.endings.push_back(Ending::Move(place, segment));
+            }
+            Some(Work::Attach(attachment, _)) => {
+                self.release_attachment(attachment, Departure::Detached);
             }
             Some(Work::Grow(segment)) => self.endings.push_back(Ending::Growth(segment)),
             Some(Work::Clone(_, vas, _)) => self.endings.push_back(Ending::Vas(vas)),

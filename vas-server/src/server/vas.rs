@@ -15,7 +15,7 @@ use protocol::{Access, AttachmentId, Error, Kind, Limit, LockMode, Mode, Name, R
 use super::lock::VasLocks;
 use super::steps::{Ending, Place, Work};
 use super::{
-    Attachment, Departed, Granted, Handles, Object, Segment, Server, Vas, attachment_id,
+    Attachment, Departed, Granted, Handles, Object, Roots, Segment, Server, Vas, attachment_id,
     attachment_key, next_key, require, table_bytes,
 };
 use crate::arena::Key;
@@ -113,6 +113,7 @@ impl<K: Kernel> Server<K> {
             object,
             segments,
             attachments: 0,
+            attached: false,
             tables,
             tlb_tag: self.policies.tlb_tags.answer.tagged(None),
             roots,
@@ -155,64 +156,92 @@ impl<K: Kernel> Server<K> {
         request: VasAttach,
         handles: Handles<'_>,
     ) -> Granted<Attached> {
-        let (vas_key, rights) = handles.get(0, Kind::Vas, &self.vases)?;
+        let (vas, rights) = handles.get(0, Kind::Vas, &self.vases)?;
         let access = request.access;
         require(rights, access.needs())?;
-        if self.attachments.iter().any(|(_, other)| {
-            (other.session, other.vas, other.access) == (session, vas_key, access)
-        }) {
-            return Err(Error::AlreadyAttached);
-        }
-        let key = next_key(&self.attachments, Limit::Attachments)?;
-        self.resources.check(Counted::Attachments)?;
-        let private = self
-            .sessions
-            .get(session)
-            .ok_or(Error::UnknownOperation)?
-            .private_memory(self.policies.page_tables.answer.private);
-        let stale = Error::StaleHandle { position: 0 };
-        let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
-        let segments = vas
-            .segments
-            .iter()
-            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
-            .flatten();
-        let mut segments = segments.chain(vas.lock_pages(&self.segments));
-        let original_root =
-            vas.tables
-                .attach(&mut self.resources, key, access, private, &mut segments)?;
-        let lock_mode = vas.locks.mode;
-        let root = match lock_mode {
-            LockMode::Enforced => self.resources.allocate_slots(1),
-            _ => self.resources.copy_switch_only(original_root),
-        };
-        let root = match root {
-            Ok(root) => root,
-            Err(error) => {
-                vas.tables.detach(&mut self.resources, key);
-                return Err(error);
+        let (key, mut from) = match self.work.take() {
+            Some(Work::Attach(key, from)) if self.attaches(key, (session, vas, access)) => {
+                (key, from)
+            }
+            other => {
+                self.give_up(other);
+                (self.begin_attachment(session, vas, access)?, None)
             }
         };
-        let cap = (lock_mode != LockMode::Enforced).then_some(root.first());
+        let attached = self.attach_on(key, &mut from);
+        attached.inspect_err(|_| self.work = Some(Work::Attach(key, from)))
+    }
+
+    /// Whether an attachment, complete or not, is this session's to a VAS for this access.
+    fn attaches(&self, key: Key, (session, vas, access): (Key, Key, Access)) -> bool {
+        self.attachments
+            .get(key)
+            .is_some_and(|other| (other.session, other.vas, other.access) == (session, vas, access))
+    }
+
+    /// Makes an attachment that nobody can use yet.
+    fn begin_attachment(
+        &mut self,
+        session: Key,
+        vas_key: Key,
+        access: Access,
+    ) -> Result<Key, Error> {
+        let as_asked = (session, vas_key, access);
+        let is_there = |(other, _)| self.attaches(other, as_asked);
+        if self.attachments.iter().any(is_there) {
+            return Err(Error::AlreadyAttached);
+        }
+        let full = Error::LimitReached(Limit::Attachments);
+        next_key(&self.attachments, Limit::Attachments)?;
+        self.resources.check(Counted::Attachments)?;
+        let stale = Error::StaleHandle { position: 0 };
+        let vas = self.vases.get_mut(vas_key).ok_or(stale)?;
         let attachment = Attachment {
             session,
             payer: self.resources.payer(),
             vas: vas_key,
             access,
-            root,
-            original_root,
+            roots: None,
             segments: Vec::new(),
             left: Departed::new(),
             waiting: None,
             admitted: false,
         };
-        if let Err(attachment) = self.attachments.insert(attachment) {
-            vas.tables.detach(&mut self.resources, key);
-            self.resources.delete_slots(attachment.root);
-            return Err(Error::LimitReached(Limit::Attachments));
-        }
+        let key = self.attachments.insert(attachment).map_err(|_| full)?;
         vas.attachments += 1;
         self.resources.charge(Counted::Attachments);
+        Ok(key)
+    }
+
+    /// Goes on with making an attachment. It has the segments before `from`.
+    fn attach_on(&mut self, key: Key, from: &mut Option<Key>) -> Granted<Attached> {
+        let stale = Error::StaleAttachment;
+        let attachment = self.attachments.get_mut(key).ok_or(stale.clone())?;
+        let vas = self.vases.get_mut(attachment.vas).ok_or(stale.clone())?;
+        let session = self.sessions.get(attachment.session).ok_or(stale)?;
+        let private = session.private_memory(self.policies.page_tables.answer.private);
+        let first = vas
+            .segments
+            .partition_point(|&(segment, _)| Some(segment) < *from);
+        let segments = vas.segments.iter().skip(first);
+        let segments = segments
+            .filter_map(|&(key, access)| Some(self.segments.get(key)?.mappings_in(key, access)))
+            .flatten()
+            .inspect(|segment| *from = Some(segment.piece.0));
+        let mut segments = segments.chain(vas.lock_pages(&self.segments));
+        let resources = &mut self.resources;
+        let access = attachment.access;
+        let original = vas
+            .tables
+            .attach(resources, key, access, private, &mut segments)?;
+        let lock_mode = vas.locks.mode;
+        let shown = match lock_mode {
+            LockMode::Enforced => resources.allocate_slots(1),
+            _ => resources.copy_switch_only(original),
+        }?;
+        let cap = (lock_mode != LockMode::Enforced).then_some(shown.first());
+        attachment.roots = Some(Roots { shown, original });
+        vas.attached = true;
         self.tell_locking(key);
         let attached = Attached {
             attachment: attachment_id(key),
@@ -225,7 +254,7 @@ impl<K: Kernel> Server<K> {
         let key = self
             .attachment_of(session, request.attachment)
             .ok_or(Error::StaleAttachment)?;
-        self.release_attachment(key, Departure::Detached)?;
+        self.release_attachment(key, Departure::Detached);
         Ok(((), None))
     }
 
@@ -326,7 +355,7 @@ impl<K: Kernel> Server<K> {
                     attachment.is_some_and(|attachment| attachment.vas == key)
                 });
                 let attachment = attachment.ok_or(Error::StaleAttachment)?;
-                self.release_attachment(attachment, Departure::Evicted)?;
+                self.release_attachment(attachment, Departure::Evicted);
             }
             VasCommand::LockMode(mode) => self.set_lock_mode(key, mode)?,
             VasCommand::Object(Command::Evict) => self.evict_from_vas(key)?,
@@ -375,10 +404,10 @@ impl<K: Kernel> Server<K> {
         Ok((Root { address }, None))
     }
 
-    /// The attachment of this number, if it is the session's.
+    /// The attachment of this number, if it is complete and the session's.
     pub(super) fn attachment_of(&self, session: Key, id: AttachmentId) -> Option<Key> {
         let key = attachment_key(id)?;
         let attachment = self.attachments.get(key)?;
-        (attachment.session == session).then_some(key)
+        (attachment.session == session && attachment.roots.is_some()).then_some(key)
     }
 }

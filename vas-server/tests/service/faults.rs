@@ -269,3 +269,40 @@ fn explaining_changes_nothing() {
     assert_eq!(scene.explain(None, BASE, true), Err(Error::NotFound));
     assert_eq!(scene.world.picture(&process), before);
 }
+
+#[test]
+fn who_is_attached_to_very_much_may_not_be_told_in_which_vas_an_address_is() {
+    let mut world = World::with(60_000, &[33]);
+    let process = world.bare_process(1);
+    let full = world.vas(&process, "full");
+    for number in 0..256 {
+        let base = BASE + number * 4 * KIB;
+        let segment = world.segment(&process, &number.to_string(), base, 4 * KIB);
+        world.add(&process, full, segment, READ_ONLY).unwrap();
+    }
+    let last = world.vas(&process, "last");
+    let far = world.segment(&process, "far", BASE + GIB, 4 * KIB);
+    world.add(&process, last, far, READ_ONLY).unwrap();
+    let session = process.session;
+    let question = Explain {
+        session,
+        active: None,
+        address: BASE + GIB,
+        write: false,
+    };
+    let mut reasons = Vec::new();
+    for clones in [1, 64] {
+        for number in 0..clones {
+            let name = format!("{clones} {number}");
+            let (vas, access) = (full, READ_ONLY);
+            let clone = world.clone_vas(&process, vas, &name, OPEN, access).unwrap();
+            world.attach(&process, clone, READ_ONLY).unwrap();
+        }
+        let attached = world.attach(&process, last, READ_ONLY).unwrap();
+        let (explanation, _) = world.control(&question).unwrap();
+        reasons.push(explanation.reason);
+        // It is attached anew behind all others.
+        world.detach(&process, attached).unwrap();
+    }
+    assert_eq!(reasons, [FaultReason::OtherVas, FaultReason::NoSegment]);
+}

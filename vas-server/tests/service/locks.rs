@@ -5,9 +5,10 @@
 use std::sync::atomic::Ordering;
 
 use protocol::address_map::{LOCAL, LOCK_SET, LOCKS, PAGE_BYTES};
+use protocol::limits::LOCKS_PER_VAS;
 use protocol::lock::Entered;
 use protocol::message::{Command, Locked, VasCommand, VasSetConsistent, Wait};
-use protocol::{Access, Error, LockMode, Rights};
+use protocol::{Access, Error, Limit, LockMode, Rights};
 use vas_server::Kernel;
 use vas_server::fake::{Fault, Held};
 use vas_server::kernel::TIMER_HERTZ;
@@ -1023,4 +1024,30 @@ fn hundreds_whose_time_has_come_are_told_in_parts() {
         assert_eq!(answer, at_once(CONSISTENT));
         scene.world.unlock(&process, attached).unwrap();
     }
+}
+
+#[test]
+fn a_vas_has_so_many_lockable_segments_and_no_more() {
+    let mut world = World::with(20_000, &[27]);
+    let process = world.process(1, &[]);
+    let vas = world.vas(&process, "data");
+    let mut segments = Vec::new();
+    for number in 0..=LOCKS_PER_VAS as u64 {
+        let base = BASE + number * 4 * KIB;
+        let request = alloc_lockable(&number.to_string(), base, 4 * KIB);
+        segments.push(world.try_segment(&process, &request).unwrap().1);
+    }
+    let last = segments.pop().unwrap();
+    for &segment in &segments {
+        world.add(&process, vas, segment, READ_WRITE).unwrap();
+    }
+    let before = world.picture(&process);
+    let reached = Err(Error::LimitReached(Limit::LocksPerVas));
+    assert_eq!(world.add(&process, vas, last, READ_WRITE), reached);
+    assert_eq!(world.picture(&process), before);
+    // One without a lock is not too many, nor is one in the place of another.
+    let other = world.segment(&process, "other", BASE + GIB, 4 * KIB);
+    world.add(&process, vas, other, READ_WRITE).unwrap();
+    world.remove(&process, vas, segments[0]).unwrap();
+    world.add(&process, vas, last, READ_WRITE).unwrap();
 }

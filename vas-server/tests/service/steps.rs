@@ -3,11 +3,14 @@
 //! What takes long is done in steps. That no request makes the kernel do more than so much is
 //! asserted of every request of every test (`World::send_once`).
 
-use protocol::Error;
+use protocol::address_map::IMAGE_BASE;
+use protocol::limits::RECLAIM_UNITS;
 use protocol::message::{
-    Command, Lifetime, Request, SegAlloc, SegAttach, SegDetach, SegFree, SegGrow, ServerStat,
-    VasClone,
+    Command, Counts, Lifetime, PrivateExtent, Quota, Request, SegAlloc, SegAttach, SegAttachLocal,
+    SegDetach, SegDetachLocal, SegFree, SegGrow, ServerStat, SessionEnd, VasAttach, VasClone,
+    VasCommand, VasDetach, VasLock, VasUnlock, Wait,
 };
+use protocol::{Access, AttachmentId, Badge, Error};
 use vas_server::fake::{Held, INJECTED};
 
 use crate::support::*;
@@ -60,7 +63,7 @@ impl Scene {
 type Step = fn(&mut Scene) -> Result<(), Error>;
 
 /// One step of each operation.
-const OPERATIONS: [(&str, Step); 6] = [
+const OPERATIONS: [(&str, Step); 7] = [
     ("seg_alloc", |scene| {
         scene.once(&alloc("new", BASE, SIZE, SMALL), &[])
     }),
@@ -89,6 +92,10 @@ const OPERATIONS: [(&str, Step); 6] = [
         };
         scene.once(&request, &[scene.vas])
     }),
+    ("vas_attach", |scene| {
+        let access = READ_ONLY;
+        scene.once(&VasAttach { access }, &[scene.vas])
+    }),
 ];
 
 /// Steps until it is done.
@@ -104,8 +111,13 @@ fn steps(step: Step) -> u32 {
 /// Operations that take many steps on this kernel.
 fn long() -> impl Iterator<Item = (&'static str, Step, u32)> {
     let counted = OPERATIONS.map(|(name, step)| (name, step, steps(step)));
-    // Where tables are not shared, a VAS that nobody is attached to has none.
-    let long = |name: &str| crate::EXTENDED || !matches!(name, "seg_attach" | "vas_clone");
+    // Where tables are not shared, a VAS that nobody is attached to has none, and each attachment
+    // has its own.
+    let long = |name: &str| match name {
+        "seg_attach" | "vas_clone" => crate::EXTENDED,
+        "vas_attach" => !crate::EXTENDED,
+        _ => true,
+    };
     counted.into_iter().filter(move |&(name, _, steps)| {
         assert_eq!(steps > 2, long(name), "{name} takes {steps} steps");
         steps > 1
@@ -315,4 +327,257 @@ fn the_end_of_a_process_with_much_takes_many_requests_of_others() {
     world.vas(&other, "199");
     assert_eq!(world.statistics().vases, 2);
     world.delete_vas(&other, taken).unwrap();
+}
+
+/// A scene in which somebody has begun to attach to the VAS: an index and a generation that tell
+/// what the server calls the attachment, if it was not done at once.
+fn begin_to_attach() -> Option<(Scene, AttachmentId)> {
+    let attach = OPERATIONS[6].1;
+    let mut scene = Scene::new();
+    if attach(&mut scene) == Ok(()) {
+        return None;
+    }
+    // In the middle.
+    for _ in 0..2 {
+        assert_eq!(attach(&mut scene), Err(Error::Again));
+    }
+    let (other, vas) = (scene.other.clone(), scene.vas);
+    let listed = scene.world.attachments(&other, vas).unwrap();
+    Some((scene, listed[1].attachment))
+}
+
+/// What is mapped at the root of the attachment that is then made.
+fn attach_on(scene: &mut Scene) -> Vec<(u64, Access)> {
+    let process = scene.process.clone();
+    let attached = scene.world.attach(&process, scene.vas, READ_ONLY).unwrap();
+    let pages = scene.world.fake().pages(attached.root);
+    pages
+        .into_iter()
+        .map(|(address, _, _, access)| (address, access))
+        .collect()
+}
+
+#[test]
+fn an_attachment_in_the_making_has_all_segments_that_the_vas_has_when_it_is_made() {
+    let Some((mut scene, _)) = begin_to_attach() else {
+        return;
+    };
+    let (other, vas) = (scene.other.clone(), scene.vas);
+    let base = |number: u64| BASE + number * GIB;
+    // Whatever its index, it comes before or behind the place where attaching stands.
+    for number in 1..=3 {
+        let name = number.to_string();
+        let segment = scene.world.segment(&other, &name, base(number), 8 * KIB);
+        scene.world.add(&other, vas, segment, READ_WRITE).unwrap();
+    }
+    let (_, first) = scene.world.find_segment(&other, "1").unwrap();
+    scene.world.remove(&other, vas, first).unwrap();
+    let (_, second) = scene.world.find_segment(&other, "2").unwrap();
+    scene.world.grow(&other, second, 16 * KIB).unwrap();
+    // That which is being mapped grows, too.
+    let (_, large) = scene.world.find_segment(&other, "large").unwrap();
+    scene.world.grow(&other, large, SIZE + 8 * KIB).unwrap();
+
+    let pages = attach_on(&mut scene);
+    let small = |address, bytes| {
+        (0..bytes / (4 * KIB)).map(move |page| (address + page * 4 * KIB, READ_ONLY))
+    };
+    let large = small(BASE, SIZE + 8 * KIB);
+    let others = small(base(2), 16 * KIB).chain(small(base(3), 8 * KIB));
+    let expected: Vec<_> = large.chain(others).collect();
+    let of_vas = pages
+        .into_iter()
+        .filter(|&(address, _)| address >= BASE)
+        .collect::<Vec<_>>();
+    assert_eq!(of_vas, expected);
+}
+
+#[test]
+fn a_segment_that_is_being_mapped_for_an_attachment_in_the_making_can_be_taken_away() {
+    let Some((mut scene, _)) = begin_to_attach() else {
+        return;
+    };
+    let (other, vas) = (scene.other.clone(), scene.vas);
+    let (_, large) = scene.world.find_segment(&other, "large").unwrap();
+    let evict = Command::Evict;
+    let owner = scene.process.clone();
+    // By anybody else than its session, which would give attaching up.
+    scene.world.remove(&other, vas, large).unwrap();
+    let pages = attach_on(&mut scene);
+    assert!(
+        pages.iter().all(|&(address, _)| address < BASE),
+        "{pages:?}"
+    );
+    scene
+        .world
+        .control_segment(&owner, scene.segment, evict)
+        .unwrap();
+    scene.world.free(&owner, scene.segment).unwrap();
+}
+
+#[test]
+fn nobody_can_use_an_attachment_in_the_making() {
+    let Some((mut scene, attachment)) = begin_to_attach() else {
+        return;
+    };
+    let (vas, segment) = (scene.vas, scene.segment);
+    let access = READ_ONLY;
+    type Use<'a> = &'a dyn Fn(&mut Scene) -> Result<(), Error>;
+    let uses: [Use<'_>; 5] = [
+        &|scene| scene.once(&VasDetach { attachment }, &[]),
+        &|scene| {
+            let wait = Wait::No;
+            scene.once(&VasLock { attachment, wait }, &[])
+        },
+        &|scene| scene.once(&VasUnlock { attachment }, &[]),
+        &|scene| scene.once(&SegAttachLocal { attachment, access }, &[segment]),
+        &|scene| scene.once(&SegDetachLocal { attachment }, &[segment]),
+    ];
+    for use_it in uses {
+        assert_eq!(use_it(&mut scene), Err(Error::StaleAttachment));
+        // It was given up.
+        let other = scene.other.clone();
+        assert_eq!(scene.world.attachments(&other, vas).unwrap().len(), 1);
+        let (again, id) = begin_to_attach().unwrap();
+        assert_eq!(id, attachment);
+        scene = again;
+    }
+}
+
+#[test]
+fn an_attachment_in_the_making_is_in_use_and_can_be_evicted() {
+    let Some((mut scene, attachment)) = begin_to_attach() else {
+        return;
+    };
+    let (process, other, vas) = (scene.process.clone(), scene.other.clone(), scene.vas);
+    let (_, theirs) = scene.world.find_vas(&other, "data").unwrap();
+    let allowed = scene.world.delete_vas(&other, theirs);
+    assert!(matches!(allowed, Err(Error::PermissionDenied { .. })));
+    for command in [
+        VasCommand::EvictAttachment(attachment),
+        Command::Evict.into(),
+    ] {
+        // Its owner is another process of the same user.
+        let owner = scene.world.bare_process(1);
+        let (_, handle) = scene.world.find_vas(&owner, "data").unwrap();
+        let in_use = scene.world.delete_vas(&owner, handle);
+        assert_eq!(in_use, Err(Error::InUse { attachments: 2 }));
+        scene.world.control_vas(&owner, handle, command).unwrap();
+        scene.world.end(&owner);
+        // It begins again.
+        let attach = OPERATIONS[6].1;
+        assert_eq!(attach(&mut scene), Err(Error::Again));
+        let (mut anew, _) = begin_to_attach().unwrap();
+        core::mem::swap(&mut scene, &mut anew);
+    }
+    let pages = attach_on(&mut scene);
+    assert!(pages.len() as u64 >= SIZE / (4 * KIB));
+    let command = Command::Evict;
+    scene.world.control_vas(&process, vas, command).unwrap();
+    scene.world.delete_vas(&process, vas).unwrap();
+}
+
+#[test]
+fn a_vas_does_not_die_with_an_attachment_that_was_never_complete() {
+    let Some((mut scene, _)) = begin_to_attach() else {
+        return;
+    };
+    let (process, vas) = (scene.process.clone(), scene.vas);
+    scene.once(&ServerStat, &[]).unwrap();
+    let evict = Command::Evict;
+    scene.world.control_vas(&process, vas, evict).unwrap();
+    let command = lives(Lifetime::LastAttacher);
+    scene.world.control_vas(&process, vas, command).unwrap();
+    let attach = OPERATIONS[6].1;
+    assert_eq!(attach(&mut scene), Err(Error::Again));
+    scene.once(&ServerStat, &[]).unwrap();
+    scene.world.stat_vas(&process, vas).unwrap();
+    // Nor does it outlive the last that was, if another is given up after it.
+    let owner = scene.world.bare_process(1);
+    let attached = scene.world.attach(&owner, vas, READ_WRITE).unwrap();
+    assert_eq!(attach(&mut scene), Err(Error::Again));
+    scene.world.detach(&owner, attached).unwrap();
+    scene.world.stat_vas(&owner, vas).unwrap();
+    scene.once(&ServerStat, &[]).unwrap();
+    let stale = Err(Error::StaleHandle { position: 0 });
+    assert_eq!(scene.world.stat_vas(&process, vas), stale);
+}
+
+#[test]
+fn an_attachment_in_the_making_counts_for_the_quota_until_it_is_given_up() {
+    let quota = Quota {
+        user: 1,
+        memory: 24 * MIB,
+        slots: 9_000,
+        counts: Counts {
+            sessions: 1,
+            vases: 1,
+            segments: 1,
+            attachments: 1,
+            handles: 4,
+        },
+    };
+    let mut world = World::promising(&[27, 16], &[quota]).unwrap();
+    let process = world.process(1, &[]);
+    let vas = world.vas(&process, "data");
+    let segment = world.segment(&process, "large", BASE, SIZE);
+    world.add(&process, vas, segment, READ_WRITE).unwrap();
+    let before = world.quota(&process);
+    let badge = world.fake().badge(process.cap).unwrap();
+    let handle = world.fake().badge(vas);
+    let access = READ_WRITE;
+    let begun = world.send_once(badge, &VasAttach { access }, &[handle]);
+    if crate::EXTENDED {
+        begun.unwrap();
+        return;
+    }
+    assert_eq!(begun, Err(Error::Again));
+    // Another attachment would be one too many if the first were not given up for it.
+    let access = READ_ONLY;
+    let other = world.send_once(badge, &VasAttach { access }, &[handle]);
+    assert_eq!(other, Err(Error::Again));
+    assert_eq!(world.quota(&process).used.attachments, 1);
+    // To ask was another request.
+    assert_eq!(world.quota(&process), before);
+}
+
+#[test]
+fn who_lacks_memory_in_a_later_step_is_told_so_though_others_delete_all_the_time() {
+    let attach = OPERATIONS[6].1;
+    let mut refused = 0;
+    for tables in 0.. {
+        let mut scene = Scene::new();
+        let other = scene.other.clone();
+        let free = scene.world.statistics().memory_free;
+        let rest = alloc("rest", BASE + GIB, free - tables * 4 * KIB, SMALL);
+        scene.world.try_segment(&other, &rest).unwrap();
+        let before = scene.world.statistics();
+        let mut attempts = 0;
+        let answer = loop {
+            match attach(&mut scene) {
+                Err(Error::Again) => {}
+                answer => break answer,
+            }
+            attempts += 1;
+            assert!(attempts < 100, "it is answered `Again` for ever");
+            // Between any two requests a process ends, and leaves what takes more than one.
+            let private = [PrivateExtent {
+                base: IMAGE_BASE,
+                pages: 3 * RECLAIM_UNITS,
+                access: READ_ONLY,
+            }];
+            let session = scene.world.try_process(3, &[], &private).unwrap().session;
+            let badge = Badge::CONTROL;
+            let ended = scene.world.send_once(badge, &SessionEnd { session }, &[]);
+            ended.unwrap();
+        };
+        if answer == Ok(()) {
+            break;
+        }
+        assert_eq!(answer, Err(Error::OutOfMemory), "{tables}");
+        assert_eq!(scene.world.statistics(), before, "{tables}");
+        refused += 1;
+    }
+    // Some in the first step, some in a later one.
+    assert_eq!(refused > 8, !crate::EXTENDED, "{refused}");
 }

@@ -67,7 +67,7 @@ const MODES: &[u64] = &[0o666, 0o644, 0o600];
 const RIGHTS: &[u64] = &[0b11111, 0b10111, 0b01111, 0b00101];
 
 /// Slots for caps that come with replies, used in turn.
-const RECEIVED: u64 = 3000;
+const RECEIVED: u64 = 1500;
 const RECEIVED_SLOTS: usize = 48;
 /// A copy of the session's cap with which no caps can be sent, and no reply be waited for.
 const NO_GRANT: u64 = RECEIVED - 1;

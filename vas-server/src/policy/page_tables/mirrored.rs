@@ -9,6 +9,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 
 use protocol::message::PrivateForm;
 use protocol::{Access, Error};
@@ -45,22 +46,15 @@ impl<K: Kernel> PageTables<K> for Mirrored {
         private: Private<'_>,
         segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error> {
-        resources.begin_unbounded();
-        let mut mirror = Mirror {
-            tree: Tree::new(resources)?,
-            access,
+        let mirror = match self.mirrors.entry(attachment) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Mirror {
+                tree: Tree::new(resources)?,
+                access,
+            }),
         };
-        match mirror.fill(resources, private, segments) {
-            Ok(()) => {
-                let root = mirror.tree.root();
-                self.mirrors.insert(attachment, mirror);
-                Ok(root)
-            }
-            Err(error) => {
-                mirror.tree.delete(resources);
-                Err(error)
-            }
-        }
+        mirror.fill(resources, private, segments)?;
+        Ok(mirror.tree.root())
     }
 
     fn detach(&mut self, resources: &mut Resources<K>, attachment: Key) {
@@ -138,9 +132,7 @@ impl Mirror {
     ) -> Result<(), Error> {
         // The server has the form that this policy asks for.
         if let Private::Frames(mappings) = private {
-            for mapping in mappings {
-                self.tree.map(resources, mapping)?;
-            }
+            self.tree.map(resources, mappings)?;
         }
         for segment in segments {
             self.add_segment(resources, &segment)?;

@@ -58,22 +58,16 @@ impl<K: Kernel> PageTables<K> for Shared {
         private: Private<'_>,
         segments: &mut dyn Iterator<Item = SegmentMapping<'_>>,
     ) -> Result<Slot, Error> {
-        let mut attached = Attached {
-            tree: Tree::new(resources)?,
-            access,
-            entries: BTreeMap::new(),
+        let attached = match self.attached.entry(attachment) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Attached {
+                tree: Tree::new(resources)?,
+                access,
+                entries: BTreeMap::new(),
+            }),
         };
-        match attached.fill(resources, private, &self.master, segments) {
-            Ok(()) => {
-                let root = attached.tree.root();
-                self.attached.insert(attachment, attached);
-                Ok(root)
-            }
-            Err(error) => {
-                attached.delete(resources);
-                Err(error)
-            }
-        }
+        attached.fill(resources, private, &self.master, segments)?;
+        Ok(attached.tree.root())
     }
 
     fn detach(&mut self, resources: &mut Resources<K>, attachment: Key) {

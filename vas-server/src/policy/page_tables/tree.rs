@@ -139,27 +139,28 @@ impl Tree {
         Ok(())
     }
 
-    /// Maps frames, by copies of their caps, for as long as the tree is there.
+    /// Maps frames, by copies of their caps, for as long as the tree is there, as far as they are
+    /// not mapped yet. Each time they are the same.
     ///
     /// # Errors
-    /// No memory or slots, or the kernel refused.
+    /// As [`map_segment`](Self::map_segment); what is mapped stays.
     pub fn map<K: Kernel>(
         &mut self,
         resources: &mut Resources<K>,
-        mapping: &Mapping,
+        mappings: &[Mapping],
     ) -> Result<(), Error> {
-        let mut copies = Caps::empty(resources.allocate_slots(mapping.pages)?);
-        let (tables, root) = (&mut self.tables, self.root.slot());
-        let mapped = map_copies(
-            tables,
-            resources,
-            root,
-            mapping,
-            mapping.access,
-            &mut copies,
-        );
-        self.others.push(copies);
-        mapped
+        let root = self.root.slot();
+        for (number, mapping) in mappings.iter().enumerate() {
+            if self.others.len() == number {
+                let slots = resources.allocate_slots(mapping.pages)?;
+                self.others.push(Caps::empty(slots));
+            }
+            if let Some(copies) = self.others.get_mut(number) {
+                let (tables, access) = (&mut self.tables, mapping.access);
+                map_copies(tables, resources, root, mapping, access, copies)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes it away from all who have it, at once. What it is made of is given back later, the

@@ -69,6 +69,10 @@ const HUGE: Kind = Kind {
     page_size: PageSize::Huge,
     own_slots: false,
 };
+const USED_HUGE: Kind = Kind {
+    series: "a page of 1 GiB, used before",
+    ..HUGE
+};
 
 fn main() -> Result<(), Failure> {
     let steps = Steps {
@@ -84,7 +88,10 @@ fn main() -> Result<(), Failure> {
     steps.many()?;
     steps.crowd()?;
     let huge = steps.alloc(HUGE, "huge", BASE)?;
-    Ok(steps.free(HUGE, &huge)?)
+    steps.free(HUGE, &huge)?;
+    // The same page, which the kernel has to clear.
+    let huge = steps.alloc(USED_HUGE, "huge", BASE)?;
+    Ok(seg_free(&huge)?)
 }
 
 struct Steps {
