@@ -101,7 +101,7 @@ const ATTEMPTS: u32 = 100_000;
 ///
 /// VAS and segment have the same name.
 #[derive(Debug)]
-pub struct DataVas<R> {
+pub struct DataVas<R: Root> {
     vas: Vas,
     name: Name,
     base: NonNull<u8>,
@@ -289,13 +289,13 @@ fn grow(base: usize, bytes: usize) -> Option<usize> {
 ///
 /// Dropping it detaches.
 #[derive(Debug)]
-pub struct Reader<R>(Attached<R>);
+pub struct Reader<R: Root>(Attached<R>);
 
 /// This process attached to a VAS with data, to write.
 ///
 /// Dropping it detaches.
 #[derive(Debug)]
-pub struct Writer<R>(Attached<R>);
+pub struct Writer<R: Root>(Attached<R>);
 
 impl<R: Root> Reader<R> {
     /// Lets `work` read in the VAS: takes its locks, waiting until nobody writes, switches there,
@@ -447,7 +447,7 @@ impl<R: Root> Writer<R> {
 }
 
 #[derive(Debug)]
-struct Attached<R> {
+struct Attached<R: Root> {
     space: Space,
     place: Place,
     shape: u64,
@@ -532,7 +532,7 @@ impl<R: Root> Attached<R> {
     }
 }
 
-impl<R> Drop for Attached<R> {
+impl<R: Root> Drop for Attached<R> {
     fn drop(&mut self) {
         if let Some(attachment) = self.attachment.take() {
             // Refused only if the attachment is gone.

@@ -144,12 +144,14 @@ fn root(input: &DeriveInput) -> Option<TokenStream> {
     match first {
         None => Some(quote! {
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl ::storage::Root for #name {
                 type At<'__stay> = #name;
             }
         }),
         Some(GenericParam::Lifetime(_)) => Some(quote! {
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl ::storage::Root for #name<'_> {
                 type At<'__stay> = #name<'__stay>;
             }

@@ -40,7 +40,8 @@ use crate::{Heap, Shape};
     label = "may point out of the VAS, or mean something in this process only",
     note = "numbers, `VasBox`, `VasPtr`, `CheckedPtr`, `VasVec`, `VasString` and the other \
             collections of a VAS may be stored, and types made of them with `#[derive(Store)]`",
-    note = "references, functions, and `String`, `Vec` and `Box` of the private heap may not"
+    note = "references, functions, and `String`, `Vec` and `Box` of the private heap may not, nor \
+            may cells and atomics, which change through what may only be read"
 )]
 pub unsafe trait Store<'v>: Sized {
     /// Writes down how the type lies in memory.
@@ -52,21 +53,31 @@ pub unsafe trait Store<'v>: Sized {
 /// For a type with a lifetime it is implemented whatever the lifetime is: `Root` names the type
 /// outside of the VAS, [`At`](Root::At) is what there is during a stay in it.
 /// `#[derive(Store)]` implements it for types without type parameters.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` may not be the root of a VAS",
+    label = "no root",
+    note = "a root may be of a type with `#[derive(Store)]` that has no type parameters, a number, \
+            or an option, array, tuple, `VasBox` or collection of such"
+)]
 pub trait Root {
     /// The type during a stay.
     type At<'v>: Store<'v>;
 }
 
+// What messages need not list, as the notes above name it, is not recommended.
+
 macro_rules! primitive {
     ($($type:ty),* $(,)?) => {
         $(
             // SAFETY: plain values without addresses.
+            #[diagnostic::do_not_recommend]
             unsafe impl Store<'_> for $type {
                 fn describe(shape: &mut Shape) {
                     shape.primitive::<Self>(stringify!($type));
                 }
             }
 
+            #[diagnostic::do_not_recommend]
             impl Root for $type {
                 type At<'v> = $type;
             }
@@ -130,6 +141,7 @@ unsafe impl<'v, T: Store<'v>, const LENGTH: usize> Store<'v> for [T; LENGTH] {
 macro_rules! tuple {
     ($($element:ident)*) => {
         // SAFETY: holds values that may be stored.
+        #[diagnostic::do_not_recommend]
         unsafe impl<'v, $($element: Store<'v>),*> Store<'v> for ($($element,)*) {
             fn describe(shape: &mut Shape) {
                 shape.composite::<Self>("tuple", |shape| {
@@ -138,6 +150,7 @@ macro_rules! tuple {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<$($element: Root),*> Root for ($($element,)*) {
             type At<'v> = ($($element::At<'v>,)*);
         }

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use client_lib::Writer;
+
+/// Waits for a thread that does it.
+fn scoped(_work: impl FnOnce() + Send) {}
+
+fn lend(writer: &Writer<u64>) {
+    let _ = writer.enter(|inside| {
+        let heap = inside.heap();
+        scoped(move || println!("{heap:?}"));
+    });
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use storage::{Heap, Store, VasBox};
+
+#[derive(Store)]
+struct Book<'v> {
+    next: Option<VasBox<'v, Book<'v>>>,
+    more: Heap<'v>,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use storage::Store;
+
+#[derive(Store)]
+struct Book {
+    pages: u32,
+    more: Vec<u32>,
+}
+
+fn main() {}
