@@ -407,16 +407,8 @@ fn row_1_the_same_address_has_other_data_in_each_vas() -> Outcome {
 
 fn allocating_through_what_may_only_be_read_is_a_fault() -> Outcome {
     fixture::succeeds(actor::OWNER, "create-notes notes 10")?;
-    let id = fixture::start(actor::OWNER, "write-notes-read-only notes")?;
-    let ended = process::wait_for_report(id)?;
-    check(
-        matches!(ended.status, ExitStatus::Faulted { .. }),
-        "allocated what cannot be written",
-    )?;
-    check(
-        ended.report.contains("read-only"),
-        "the report does not say why",
-    )?;
+    let process = fixture::start(actor::OWNER, "write-notes-read-only notes")?;
+    fixture::faults_with(process, "VAS notes active, segment notes: read-only")?;
     let data = data::find("notes")?;
     fixture::succeeds(actor::OWNER, "read-notes notes 10")?;
     Ok(data.delete()?)

@@ -26,6 +26,7 @@ mod placement;
 mod processes;
 mod registers;
 mod rows;
+mod rules;
 mod segments;
 mod sharing;
 mod state;
@@ -52,6 +53,7 @@ const THEMES: &[&[Test]] = &[
     ids::TESTS,
     locks::TESTS,
     data::TESTS,
+    rules::TESTS,
     processes::TESTS,
     faults::TESTS,
     malformed::TESTS,

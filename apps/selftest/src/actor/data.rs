@@ -2,9 +2,12 @@
 
 //! Behaviours with data of known types.
 
+use core::hint::black_box;
+
 use client_lib::DataVas;
 use common::data::{self, Notes, OPTIONS, none};
 use common::failure::check;
+use common::segment_memory::{load, store};
 use common::{Failure, Outcome};
 
 /// Makes a VAS with notes.
@@ -80,4 +83,52 @@ pub fn write_read_only(vas: &str) -> Outcome {
     let reader = data::find(vas)?.reader()?;
     reader.enter(|inside| inside.root().numbers.clone().len())?;
     Err(Failure::new("a copy was made where nothing can be written"))
+}
+
+/// Writes to what it may only read.
+pub fn store_as_reader(vas: &str) -> Outcome {
+    let reader = data::find(vas)?.reader()?;
+    reader.enter(|inside| store(address_of(inside.root()), 1))?;
+    Err(Failure::new("a reader has written"))
+}
+
+/// Follows a pointer when it has left the VAS, attached or no longer.
+pub fn follow_outside(vas: &str, attachment: &str) -> Outcome {
+    let reader = data::find(vas)?.reader()?;
+    let address = reader.enter(|inside| address_of(inside.root()))?;
+    if attachment == "dropped" {
+        drop(reader);
+    }
+    load(address);
+    Err(Failure::new("a segment is seen from outside"))
+}
+
+fn address_of<T>(value: &T) -> u64 {
+    core::ptr::from_ref(value).expose_provenance() as u64
+}
+
+/// Deletes the VAS that it is in.
+pub fn delete_inside(vas: &str) -> Outcome {
+    let data = data::find(vas)?;
+    data.writer()?.enter(|inside| {
+        let notes = inside.root();
+        let deleted = data.delete();
+        black_box(notes.numbers.len());
+        deleted
+    })??;
+    Err(Failure::new("a VAS was used after it was deleted"))
+}
+
+/// Visits another VAS from one, until there is a VAS called `go`.
+pub fn visit(vas: &str, other: &str, go: &str) -> Outcome {
+    let (here, there) = (data::find(vas)?.writer()?, data::find(other)?.writer()?);
+    let go = alloc::string::String::from(go);
+    here.enter(|mut inside| {
+        there.enter_from(&mut inside, move |_| {
+            while client_lib::vas_find(&go).is_err() {
+                sel4::yield_now();
+            }
+        })
+    })??;
+    Ok(())
 }
