@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
-use client_lib::{DataError, DataVas, SegmentOptions};
+use client_lib::{Command, DataError, DataVas, Error, SegmentOptions};
 use common::calls::inside;
 use common::data::{self, Notes, OPTIONS};
 use common::failure::{check, check_equal};
@@ -25,10 +25,10 @@ tests! {
     an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas,
     a_pointer_that_is_followed_after_the_stay_faults_outside,
     a_pointer_of_a_reader_that_is_written_through_faults,
-    a_stay_in_a_vas_that_is_deleted_faults,
+    a_vas_is_not_deleted_while_somebody_is_inside,
     a_segment_that_is_detached_while_it_is_used_faults,
     a_heap_that_is_half_changed_is_refused,
-    a_visit_does_not_return_to_data_that_were_discarded,
+    a_visit_does_not_return_to_what_is_gone,
 }
 
 fn number(name: &str, base: u64, value: u64) -> Result<DataVas<u64>, DataError> {
@@ -145,13 +145,17 @@ fn a_pointer_of_a_reader_that_is_written_through_faults() -> Outcome {
     Ok(data.delete()?)
 }
 
-fn a_stay_in_a_vas_that_is_deleted_faults() -> Outcome {
-    fixture::succeeds(actor::OWNER, "create-notes notes 3")?;
-    let process = fixture::start(actor::OWNER, "delete-notes-inside notes")?;
-    fixture::faults_with(process, "VAS notes was active: the VAS was deleted")?;
-    let answer = data::find("notes").map(|_| ());
-    check_equal("the VAS", answer, Err(client_lib::Error::NotFound.into()))?;
-    Ok(client_lib::seg_free(&client_lib::seg_find("notes")?)?)
+fn a_vas_is_not_deleted_while_somebody_is_inside() -> Outcome {
+    let data = number("one", BASE, 1)?;
+    let writer = data.writer()?;
+    let (refused, value) = writer.enter(|inside| {
+        let root = inside.root();
+        (data.delete(), *root)
+    })?;
+    check_equal("deleting", refused, Err(Error::InUse { attachments: 1 }))?;
+    check_equal("value", value, 1)?;
+    drop(writer);
+    Ok(data.delete()?)
 }
 
 fn a_segment_that_is_detached_while_it_is_used_faults() -> Outcome {
@@ -190,8 +194,8 @@ fn a_heap_that_is_half_changed_is_refused() -> Outcome {
     Ok(data.delete()?)
 }
 
-fn a_visit_does_not_return_to_data_that_were_discarded() -> Outcome {
-    for deleted in [false, true] {
+fn a_visit_does_not_return_to_what_is_gone() -> Outcome {
+    for evicted in [false, true] {
         let (one, other) = (data::create("one")?, data::create("other")?);
         let (writer, reader) = (one.writer()?, other.reader()?);
         let visitor = fixture::start(actor::OWNER, "visit one other go")?;
@@ -199,24 +203,27 @@ fn a_visit_does_not_return_to_data_that_were_discarded() -> Outcome {
         while reader.try_enter(|_| ()).is_ok() {
             sel4::yield_now();
         }
-        if deleted {
-            drop(writer);
-            one.delete()?;
-        } else {
+        if !evicted {
             writer.rebuild(|heap| Notes::new(heap))?;
-            drop(writer);
+        }
+        drop(writer);
+        if evicted {
+            client_lib::vas_ctl(one.vas(), Command::Evict)?;
         }
         let go = client_lib::vas_create("go", EVERYONE)?;
         fixture::ends_with(visitor, ExitStatus::Panicked)?;
         check_equal("where it was", reader.enter(|_| ()), Ok(()))?;
         drop(reader);
         other.delete()?;
-        if !deleted {
-            // It held the lock when it found out.
-            let answer = one.reader()?.enter(|_| ());
-            check_equal("where it came from", answer, Err(DataError::Inconsistent))?;
-            one.delete()?;
-        }
+        // When it found that the data are others, it was back, and had the lock.
+        let expected = if evicted {
+            Ok(())
+        } else {
+            Err(DataError::Inconsistent)
+        };
+        let answer = one.reader()?.enter(|_| ());
+        check_equal("where it came from", answer, expected)?;
+        one.delete()?;
         client_lib::vas_delete(&go)?;
     }
     // If nothing has changed, it returns.

@@ -2,8 +2,6 @@
 
 //! Behaviours with data of known types.
 
-use core::hint::black_box;
-
 use client_lib::DataVas;
 use common::data::{self, Notes, OPTIONS, none};
 use common::failure::check;
@@ -105,18 +103,6 @@ pub fn follow_outside(vas: &str, attachment: &str) -> Outcome {
 
 fn address_of<T>(value: &T) -> u64 {
     core::ptr::from_ref(value).expose_provenance() as u64
-}
-
-/// Deletes the VAS that it is in.
-pub fn delete_inside(vas: &str) -> Outcome {
-    let data = data::find(vas)?;
-    data.writer()?.enter(|inside| {
-        let notes = inside.root();
-        let deleted = data.delete();
-        black_box(notes.numbers.len());
-        deleted
-    })??;
-    Err(Failure::new("a VAS was used after it was deleted"))
 }
 
 /// Visits another VAS from one, until there is a VAS called `go`.

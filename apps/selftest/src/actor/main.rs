@@ -174,7 +174,6 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["write-notes-read-only", vas] => data::write_read_only(vas),
         ["store-as-reader", vas] => data::store_as_reader(vas),
         ["follow-outside", vas, attachment] => data::follow_outside(vas, attachment),
-        ["delete-notes-inside", vas] => data::delete_inside(vas),
         ["visit", vas, other, go] => data::visit(vas, other, go),
         ["detach-inside", vas, base] => detach_inside(vas, number(base)?),
         _ => Err(Failure::new("no such behaviour")),
