@@ -9,12 +9,13 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use protocol::address_map::{GLOBAL, PAGE_BYTES};
+use protocol::message::Wait;
 use protocol::{Access, Error, Mode, Name, PageSize};
 use storage::{Heap, HeapError, Inside, Place, Reading, Root, Shape, Writing};
 
 use crate::lock::{vas_inconsistent, vas_set_consistent};
 use crate::malloc::HEAP;
-use crate::switch::{Space, vas_switch, vas_switch_try};
+use crate::switch::{Space, switch_for_stay};
 use crate::{
     Attachment, Base, Command, Lifetime, Segment, Vas, seg_alloc_lockable, seg_at, seg_at_id,
     seg_attach, seg_ctl, seg_detach, seg_free, seg_grow, seg_stat, vas_attach, vas_create, vas_ctl,
@@ -303,7 +304,7 @@ impl<R: Root> Reader<R> {
     ///
     /// # Errors
     /// [`DataError::Nested`], [`DataError::Inconsistent`], [`DataError::Heap`], those of
-    /// [`vas_switch`]. Then `work` was not called.
+    /// [`vas_switch`](crate::vas_switch). Then `work` was not called.
     #[inline]
     pub fn enter<T>(
         &self,
@@ -311,7 +312,7 @@ impl<R: Root> Reader<R> {
     ) -> Result<T, DataError> {
         // SAFETY: `enter` calls it in the VAS, with its locks, when the heap was checked.
         let work = |place: Place| unsafe { place.read(work) };
-        self.0.enter(vas_switch, work)
+        self.0.enter(Wait::Forever, work)
     }
 
     /// As [`enter`](Self::enter), but does not wait.
@@ -324,7 +325,7 @@ impl<R: Root> Reader<R> {
     ) -> Result<T, DataError> {
         // SAFETY: as in `enter`.
         let work = |place: Place| unsafe { place.read(work) };
-        self.0.enter(vas_switch_try, work)
+        self.0.enter(Wait::No, work)
     }
 
     /// As [`enter`](Self::enter), from within another VAS, and back there. What is in that one
@@ -354,7 +355,7 @@ impl<R: Root> Writer<R> {
     ///
     /// # Errors
     /// [`DataError::Nested`], [`DataError::Inconsistent`], [`DataError::Heap`], those of
-    /// [`vas_switch`]. Then `work` was not called.
+    /// [`vas_switch`](crate::vas_switch). Then `work` was not called.
     #[inline]
     pub fn enter<T>(
         &self,
@@ -362,7 +363,7 @@ impl<R: Root> Writer<R> {
     ) -> Result<T, DataError> {
         // SAFETY: `enter` calls it in the VAS, with its locks to write, when the heap was checked.
         let work = |place: Place| unsafe { place.write(work) };
-        self.0.enter(vas_switch, work)
+        self.0.enter(Wait::Forever, work)
     }
 
     /// As [`enter`](Self::enter), but does not wait.
@@ -375,7 +376,7 @@ impl<R: Root> Writer<R> {
     ) -> Result<T, DataError> {
         // SAFETY: as in `enter`.
         let work = |place: Place| unsafe { place.write(work) };
-        self.0.enter(vas_switch_try, work)
+        self.0.enter(Wait::No, work)
     }
 
     /// As [`Reader::enter_from`], to write.
@@ -400,7 +401,7 @@ impl<R: Root> Writer<R> {
     ///
     /// # Errors
     /// Those of [`seg_at`](crate::seg_at); [`DataError::Nested`], [`HeapError::TooSmall`], those of
-    /// [`vas_switch`].
+    /// [`vas_switch`](crate::vas_switch).
     pub fn rebuild(
         &self,
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
@@ -415,7 +416,7 @@ impl<R: Root> Writer<R> {
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
     ) -> Result<(), DataError> {
         let Attached { name, place, .. } = &self.0;
-        let _stay = self.0.go_there(vas_switch)?;
+        let _stay = self.0.go_there(Wait::Forever)?;
         // SAFETY: the thread is in the VAS, with its locks to write.
         unsafe { place.build::<R>(bytes as usize, name.as_str(), root)? };
         Ok(vas_set_consistent()?)
@@ -435,7 +436,7 @@ impl<R: Root> Writer<R> {
         work: impl for<'v> FnOnce(Inside<'v, R, Writing>) -> T,
     ) -> Result<T, DataError> {
         let Attached { place, shape, .. } = self.0;
-        let _stay = self.0.go_there(vas_switch)?;
+        let _stay = self.0.go_there(Wait::Forever)?;
         // SAFETY: the thread is in the VAS, with its locks to write; else as the caller says.
         let done = unsafe {
             place.check(shape)?;
@@ -461,7 +462,7 @@ impl<R: Root> Attached<R> {
     fn new(vas: &Vas, name: &Name, base: NonNull<u8>, access: Access) -> Result<Self, DataError> {
         let attachment = vas_attach(vas, access)?;
         let attached = Attached {
-            space: attachment.space(),
+            space: attachment.space().for_stay(),
             // SAFETY: the base of a segment for heaps, used in the VAS only, with its locks.
             place: unsafe { Place::new(base) },
             shape: Shape::of::<R>(),
@@ -483,23 +484,19 @@ impl<R: Root> Attached<R> {
     }
 
     #[inline]
-    fn enter<T>(
-        &self,
-        switch: fn(Space) -> Result<Space, Error>,
-        work: impl FnOnce(Place) -> T,
-    ) -> Result<T, DataError> {
-        let _stay = self.go_there(switch)?;
+    fn enter<T>(&self, wait: Wait, work: impl FnOnce(Place) -> T) -> Result<T, DataError> {
+        let _stay = self.go_there(wait)?;
         self.check()?;
         Ok(work(self.place))
     }
 
     /// Goes to the VAS from the space that the process started in.
     #[inline]
-    fn go_there(&self, switch: fn(Space) -> Result<Space, Error>) -> Result<Stay, DataError> {
+    fn go_there(&self, wait: Wait) -> Result<Stay, DataError> {
         if Space::current() != Space::OWN {
             return Err(DataError::Nested);
         }
-        switch(self.space)?;
+        switch_for_stay(self.space, wait)?;
         Ok(Stay { back: Space::OWN })
     }
 
@@ -519,7 +516,7 @@ impl<R: Root> Attached<R> {
         work: impl FnOnce(Place) -> T,
     ) -> Result<T, DataError> {
         let rebuilt = here.rebuilt();
-        let back = vas_switch(self.space)?;
+        let back = switch_for_stay(self.space, Wait::Forever)?;
         let result = {
             let _stay = Stay { back };
             self.check().map(|()| work(self.place))
@@ -550,6 +547,7 @@ impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
         // Whatever was in reach before is gone otherwise.
-        vas_switch(self.back).expect("the space that the thread came from is gone");
+        switch_for_stay(self.back, Wait::Forever)
+            .expect("the space that the thread came from is gone");
     }
 }

@@ -50,6 +50,11 @@ impl Space {
         self.0
     }
 
+    /// The space, for one who does not leave it by [`vas_switch`].
+    pub(crate) fn for_stay(self) -> Self {
+        Space(self.0 | ActiveSpace::STAY)
+    }
+
     /// The slot of its root cap.
     pub(crate) fn root(self) -> u64 {
         ActiveSpace::root_of(self.0)
@@ -80,7 +85,8 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// [`Error::StaleAttachment`] if the root cap is gone. The thread is where it was, but if it has
-/// given locks back or has waited for some, it is in [`Space::OWN`].
+/// given locks back or has waited for some, it is in [`Space::OWN`]. [`Error::Inside`] during a stay in
+/// a [`DataVas`](crate::DataVas), whose references would mean something else; it goes on.
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
     switch_with(space, &Wait::Forever)
@@ -109,9 +115,19 @@ fn switch_with(space: Space, wait: &Wait) -> Result<Space, Error> {
     let before = Space::current();
     if ActiveSpace::lock_mode_of(before.0 | space.0) == LockMode::None {
         switch(before, space)?;
+    } else if before.0 & ActiveSpace::STAY != 0 {
+        return Err(Error::Inside);
     } else {
-        lock::switch(before, space, wait)?;
+        lock::switch(before, Space(space.0 & !ActiveSpace::STAY), wait)?;
     }
+    Ok(before)
+}
+
+/// Begins a stay in a space [for one](Space::for_stay), which has locks, or goes back from it.
+#[inline]
+pub(crate) fn switch_for_stay(space: Space, wait: Wait) -> Result<Space, Error> {
+    let before = Space::current();
+    lock::switch(before, space, wait)?;
     Ok(before)
 }
 

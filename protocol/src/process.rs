@@ -130,6 +130,9 @@ impl ActiveSpace {
 
     const LOCK_MODE: u64 = 0b11 << CNODE_BITS;
     const WRITES: u64 = 1 << (CNODE_BITS + 2);
+    /// In the word of a thread that may leave the space only in the way in which it has come: it
+    /// uses references to what is there. Means nothing to others.
+    pub const STAY: u64 = 1 << (CNODE_BITS + 3);
     const ROOT: u64 = (1 << CNODE_BITS) - 1;
     const ATTACHMENT_SHIFT: u32 = u16::BITS;
 
@@ -194,6 +197,7 @@ impl ActiveSpace {
 }
 
 const _: () = assert!(CNODE_BITS <= 12, "a word has room for 4096 slots");
+const _: () = assert!(ActiveSpace::STAY < 1 << ActiveSpace::ATTACHMENT_SHIFT);
 
 /// Names a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,7 +7,9 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
-use client_lib::{Command, DataError, DataVas, Error, SegmentOptions};
+use client_lib::{
+    Command, DataError, DataVas, Error, PageSize, SegmentOptions, Space, vas_switch, vas_switch_try,
+};
 use common::calls::inside;
 use common::data::{self, Notes, OPTIONS};
 use common::failure::{check, check_equal};
@@ -25,6 +27,7 @@ tests! {
     an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas,
     a_pointer_that_is_followed_after_the_stay_faults_outside,
     a_pointer_of_a_reader_that_is_written_through_faults,
+    a_thread_does_not_leave_a_stay_but_by_its_end,
     a_vas_is_not_deleted_while_somebody_is_inside,
     a_segment_that_is_detached_while_it_is_used_faults,
     a_heap_that_is_half_changed_is_refused,
@@ -142,6 +145,33 @@ fn a_pointer_of_a_reader_that_is_written_through_faults() -> Outcome {
     let process = fixture::start(actor::OTHER, "store-as-reader notes")?;
     fixture::faults_with(process, "VAS notes active, segment notes: read-only")?;
     fixture::succeeds(actor::OTHER, "read-notes notes 0")?;
+    Ok(data.delete()?)
+}
+
+fn a_thread_does_not_leave_a_stay_but_by_its_end() -> Outcome {
+    let data = number("one", BASE, 1)?;
+    let (place, writer) = (
+        Place::with("two", BASE, 4096, PageSize::Small)?,
+        data.writer()?,
+    );
+    let attachment = common::calls::attach(&place.vas)?;
+    let (answers, value, here) = writer.enter(|mut inside| {
+        let root = inside.root_mut();
+        let spaces = [Space::OWN, attachment.space(), Space::current()];
+        let answers = spaces.map(|space| [vas_switch(space), vas_switch_try(space)]);
+        *root += 1;
+        (answers, *root, Space::current())
+    })?;
+    check_equal("answers", answers, [[Err(Error::Inside); 2]; 3])?;
+    check_equal("value", value, 2)?;
+    check_equal("space", Space::current(), Space::OWN)?;
+    // The space as it was then is one to switch to, and to leave again.
+    vas_switch(here)?;
+    vas_switch(Space::OWN)?;
+    check_equal("again", writer.enter(|inside| *inside.root()), Ok(2))?;
+    drop(writer);
+    common::calls::detach(attachment)?;
+    place.remove()?;
     Ok(data.delete()?)
 }
 
