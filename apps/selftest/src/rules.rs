@@ -23,9 +23,9 @@ use crate::fixture::{self, BASE, EVERYONE, Place, actor};
 use crate::harness::tests;
 
 tests! {
-    a_pointer_is_refused_in_another_vas_that_has_something_at_its_address,
-    an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas,
-    a_pointer_that_is_followed_after_the_stay_faults_outside,
+    row_18_a_pointer_is_refused_in_another_vas_that_has_something_at_its_address,
+    row_18_an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas,
+    row_18_a_pointer_that_is_followed_after_the_stay_faults_outside,
     a_pointer_of_a_reader_that_is_written_through_faults,
     a_thread_does_not_leave_a_stay_but_by_its_end,
     a_vas_is_not_deleted_while_somebody_is_inside,
@@ -42,7 +42,7 @@ fn number(name: &str, base: u64, value: u64) -> Result<DataVas<u64>, DataError> 
     DataVas::create(name, options, |_| value)
 }
 
-fn a_pointer_is_refused_in_another_vas_that_has_something_at_its_address() -> Outcome {
+fn row_18_a_pointer_is_refused_in_another_vas_that_has_something_at_its_address() -> Outcome {
     let (one, other) = (number("one", BASE, 1)?, number("other", BASE, 2)?);
     let (in_one, in_other) = (one.reader()?, other.reader()?);
     let point = |inside: Inside<'_, u64, Reading>| {
@@ -95,7 +95,7 @@ fn a_pointer_is_refused_in_another_vas_that_has_something_at_its_address() -> Ou
 
 static GLOBAL_VALUE: u64 = 3;
 
-fn an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas() -> Outcome {
+fn row_18_an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas() -> Outcome {
     let (one, other) = (number("one", BASE, 1)?, number("other", 2 * SLOT_BYTES, 2)?);
     let elsewhere = other
         .reader()?
@@ -124,7 +124,7 @@ fn an_address_of_the_common_region_or_of_another_vas_is_no_pointer_of_a_vas() ->
     Ok(other.delete()?)
 }
 
-fn a_pointer_that_is_followed_after_the_stay_faults_outside() -> Outcome {
+fn row_18_a_pointer_that_is_followed_after_the_stay_faults_outside() -> Outcome {
     let data = data::create("notes")?;
     for (attachment, reason) in [
         (
