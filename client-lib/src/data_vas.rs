@@ -312,7 +312,7 @@ impl<R: Root> Reader<R> {
     ) -> Result<T, DataError> {
         // SAFETY: `enter` calls it in the VAS, with its locks, when the heap was checked.
         let work = |place: Place| unsafe { place.read(work) };
-        self.0.enter(Wait::Forever, work)
+        self.0.enter(&Wait::Forever, work)
     }
 
     /// As [`enter`](Self::enter), but does not wait.
@@ -325,7 +325,7 @@ impl<R: Root> Reader<R> {
     ) -> Result<T, DataError> {
         // SAFETY: as in `enter`.
         let work = |place: Place| unsafe { place.read(work) };
-        self.0.enter(Wait::No, work)
+        self.0.enter(&Wait::No, work)
     }
 
     /// As [`enter`](Self::enter), from within another VAS, and back there. What is in that one
@@ -363,7 +363,7 @@ impl<R: Root> Writer<R> {
     ) -> Result<T, DataError> {
         // SAFETY: `enter` calls it in the VAS, with its locks to write, when the heap was checked.
         let work = |place: Place| unsafe { place.write(work) };
-        self.0.enter(Wait::Forever, work)
+        self.0.enter(&Wait::Forever, work)
     }
 
     /// As [`enter`](Self::enter), but does not wait.
@@ -376,7 +376,7 @@ impl<R: Root> Writer<R> {
     ) -> Result<T, DataError> {
         // SAFETY: as in `enter`.
         let work = |place: Place| unsafe { place.write(work) };
-        self.0.enter(Wait::No, work)
+        self.0.enter(&Wait::No, work)
     }
 
     /// As [`Reader::enter_from`], to write.
@@ -416,7 +416,7 @@ impl<R: Root> Writer<R> {
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
     ) -> Result<(), DataError> {
         let Attached { name, place, .. } = &self.0;
-        let _stay = self.0.go_there(Wait::Forever)?;
+        let _stay = self.0.go_there(&Wait::Forever)?;
         // SAFETY: the thread is in the VAS, with its locks to write.
         unsafe { place.build::<R>(bytes as usize, name.as_str(), root)? };
         Ok(vas_set_consistent()?)
@@ -436,7 +436,7 @@ impl<R: Root> Writer<R> {
         work: impl for<'v> FnOnce(Inside<'v, R, Writing>) -> T,
     ) -> Result<T, DataError> {
         let Attached { place, shape, .. } = self.0;
-        let _stay = self.0.go_there(Wait::Forever)?;
+        let _stay = self.0.go_there(&Wait::Forever)?;
         // SAFETY: the thread is in the VAS, with its locks to write; else as the caller says.
         let done = unsafe {
             place.check(shape)?;
@@ -484,7 +484,7 @@ impl<R: Root> Attached<R> {
     }
 
     #[inline]
-    fn enter<T>(&self, wait: Wait, work: impl FnOnce(Place) -> T) -> Result<T, DataError> {
+    fn enter<T>(&self, wait: &Wait, work: impl FnOnce(Place) -> T) -> Result<T, DataError> {
         let _stay = self.go_there(wait)?;
         self.check()?;
         Ok(work(self.place))
@@ -492,7 +492,7 @@ impl<R: Root> Attached<R> {
 
     /// Goes to the VAS from the space that the process started in.
     #[inline]
-    fn go_there(&self, wait: Wait) -> Result<Stay, DataError> {
+    fn go_there(&self, wait: &Wait) -> Result<Stay, DataError> {
         if Space::current() != Space::OWN {
             return Err(DataError::Nested);
         }
@@ -516,7 +516,7 @@ impl<R: Root> Attached<R> {
         work: impl FnOnce(Place) -> T,
     ) -> Result<T, DataError> {
         let rebuilt = here.rebuilt();
-        let back = switch_for_stay(self.space, Wait::Forever)?;
+        let back = switch_for_stay(self.space, &Wait::Forever)?;
         let result = {
             let _stay = Stay { back };
             self.check().map(|()| work(self.place))
@@ -547,7 +547,7 @@ impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
         // Whatever was in reach before is gone otherwise.
-        switch_for_stay(self.back, Wait::Forever)
+        switch_for_stay(self.back, &Wait::Forever)
             .expect("the space that the thread came from is gone");
     }
 }

@@ -125,7 +125,7 @@ fn switch_with(space: Space, wait: &Wait) -> Result<Space, Error> {
 
 /// Begins a stay in a space [for one](Space::for_stay), which has locks, or goes back from it.
 #[inline]
-pub(crate) fn switch_for_stay(space: Space, wait: Wait) -> Result<Space, Error> {
+pub(crate) fn switch_for_stay(space: Space, wait: &Wait) -> Result<Space, Error> {
     let before = Space::current();
     lock::switch(before, space, wait)?;
     Ok(before)

@@ -11,7 +11,7 @@ use client_lib::{
     Command, DataError, DataVas, Error, PageSize, SegmentOptions, Space, vas_switch, vas_switch_try,
 };
 use common::calls::inside;
-use common::data::{self, Notes, OPTIONS};
+use common::data::{self, OPTIONS};
 use common::failure::{check, check_equal};
 use common::segment_memory::{store, wait_for};
 use common::{Outcome, verdict};
@@ -220,7 +220,7 @@ fn a_heap_that_is_half_changed_is_refused() -> Outcome {
     let told = HeapError::HalfChanged.to_string();
     let expected = "the heap is half changed: who changed it has died";
     check_equal("what is told", &*told, expected)?;
-    writer.rebuild(|heap| Notes::new(heap))?;
+    writer.rebuild(data::none)?;
     check_equal("rebuilt", writer.enter(|_| ()), Ok(()))?;
     drop(writer);
     Ok(data.delete()?)
@@ -236,7 +236,7 @@ fn a_visit_does_not_return_to_what_is_gone() -> Outcome {
             sel4::yield_now();
         }
         if !evicted {
-            writer.rebuild(|heap| Notes::new(heap))?;
+            writer.rebuild(data::none)?;
         }
         drop(writer);
         if evicted {
