@@ -6,26 +6,57 @@
 //! they lie in the VAS; until they are held, nothing of its segments is touched. Who must wait does
 //! so outside, and the server has all locks for it when it answers.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::address_map::{LOCK_SET, LOCKING, LOCKS, PAGE_BYTES};
 use protocol::limits::ATTACHMENTS;
 use protocol::lock::{Entered, Lock, LockSet};
 use protocol::message::{Locked, VasLock, VasSetConsistent, VasUnlock, Wait};
-use protocol::process::{Active, ActiveSpace};
-use protocol::{AttachmentId, Error, LockMode};
+use protocol::process::{Active, ActiveSpace, thread_word};
+use protocol::{Access, AttachmentId, Error, LockMode};
 
 use crate::rpc;
 use crate::switch::{Space, switch as switch_only};
+use crate::threads::{Entry, Share};
 
-/// What was found when the locks were taken that are held.
-static INCONSISTENT: AtomicBool = AtomicBool::new(false);
+/// What the calling thread holds: the word of its own that says so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// No locks.
+    Nothing,
+    /// Those of the VAS that it is in.
+    All {
+        /// What was found when they were taken.
+        inconsistent: bool,
+    },
+}
+
+impl Held {
+    #[inline]
+    fn now() -> Self {
+        match sel4::thread_word(thread_word::LOCKS) {
+            0 => Held::Nothing,
+            word => Held::All {
+                inconsistent: word > 1,
+            },
+        }
+    }
+
+    #[inline]
+    fn set(self) {
+        let word = match self {
+            Held::Nothing => 0,
+            Held::All { inconsistent } => 1 + u64::from(inconsistent),
+        };
+        sel4::set_thread_word(thread_word::LOCKS, word);
+    }
+}
 
 /// Whether data may be inconsistent in the VAS that the calling thread is in, as found when it
 /// switched there: a process ended while it held the lock of a segment to write, and nobody has
 /// [said since](vas_set_consistent) that the data are in order.
 pub fn vas_inconsistent() -> bool {
-    INCONSISTENT.load(Ordering::Relaxed)
+    Held::now() == Held::All { inconsistent: true }
 }
 
 /// Says that the data are in order of all segments of the VAS that the calling thread is in whose
@@ -37,28 +68,26 @@ pub fn vas_set_consistent() -> Result<(), Error> {
     let active = Space::current().attachment();
     let attachment = active.ok_or(Error::StaleAttachment)?.id;
     rpc::call(&VasSetConsistent { attachment }, &[])?;
-    INCONSISTENT.store(false, Ordering::Relaxed);
+    if vas_inconsistent() {
+        let inconsistent = false;
+        Held::All { inconsistent }.set();
+    }
     Ok(())
 }
 
 /// Leaves one space, of which it gives the locks back, and enters another, of which it takes them.
 #[inline(never)]
 pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Error> {
-    if before == space || !must_lock(before) && !must_lock(space) {
+    let holds = Held::now() != Held::Nothing;
+    if before == space || !holds && !must_lock(space) {
         return switch_only(before, space);
     }
-    let left = before.attachment().filter(|_| must_lock(before));
+    let left = before.attachment().filter(|_| holds);
     if let Some(active) = left {
         leave(before, active)?;
     }
     let entered = match space.attachment() {
-        Some(active) if active.lock_mode == LockMode::Cooperative => enter(space, active, wait),
-        Some(active) if active.lock_mode == LockMode::Enforced => {
-            if left.is_some() {
-                switch_only(Space::current(), Space::OWN)?;
-            }
-            enter_enforced(space, active, wait)
-        }
+        Some(active) if must_lock(space) => enter(space, active, wait),
         _ => switch_only(Space::current(), space),
     };
     if entered.is_err() && left.is_some() {
@@ -68,7 +97,7 @@ pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Erro
     entered
 }
 
-/// Whether there are locks to take when a thread enters a space, or to give back when it leaves it.
+/// Whether there are locks to take when a thread enters a space.
 #[inline]
 pub(crate) fn must_lock(space: Space) -> bool {
     match ActiveSpace::lock_mode_of(space.word()) {
@@ -78,10 +107,27 @@ pub(crate) fn must_lock(space: Space) -> bool {
     }
 }
 
+/// Whether threads of this process hold the locks of an attachment together. How long others wait
+/// already can be seen of cooperative locks only.
+fn is_shared(active: Active) -> bool {
+    active.access == Access::ReadOnly && active.lock_mode == LockMode::Cooperative
+}
+
+/// Gives locks back, unless other threads go on with them.
+fn leave(space: Space, active: Active) -> Result<(), Error> {
+    Held::Nothing.set();
+    let share = Share::of(index(active.id));
+    if is_shared(active) && !share.leave() {
+        return Ok(());
+    }
+    let given_back = give_back(space, active);
+    share.free();
+    given_back
+}
+
 /// Gives locks back. Where they are enforced the thread must be outside for that; else it leaves
 /// right after it.
-fn leave(space: Space, active: Active) -> Result<(), Error> {
-    INCONSISTENT.store(false, Ordering::Relaxed);
+fn give_back(space: Space, active: Active) -> Result<(), Error> {
     let attachment = active.id;
     let must_tell = match active.lock_mode {
         LockMode::Cooperative => lock_set().leave(index(active.id), lock),
@@ -91,7 +137,7 @@ fn leave(space: Space, active: Active) -> Result<(), Error> {
         }
     };
     if must_tell {
-        match rpc::call(&VasUnlock { attachment }, &[]) {
+        match rpc::call_for_locks(&VasUnlock { attachment }) {
             // The attachment was taken away, and its locks with it.
             Ok(()) | Err(Error::StaleAttachment) => {}
             Err(error) => return Err(error),
@@ -100,38 +146,81 @@ fn leave(space: Space, active: Active) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes locks, or goes on with those that other threads have, and enters.
 fn enter(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
+    let share = Share::of(index(active.id));
+    let mut joins = is_shared(active);
+    loop {
+        match share.enter(joins) {
+            Entry::First => break,
+            Entry::With { inconsistent } => {
+                if let Err(error) = switch_only(Space::current(), space) {
+                    if share.leave() {
+                        share.free();
+                    }
+                    return Err(error);
+                }
+                if !lock_set().is_contended(lock) {
+                    Held::All { inconsistent }.set();
+                    return Ok(());
+                }
+                // Somebody waits for those that are inside: it must not become ever more.
+                leave(space, active)?;
+                joins = false;
+            }
+            Entry::Busy if wait == Wait::No => return Err(Error::Locked),
+            Entry::Busy => {
+                switch_only(Space::current(), Space::OWN)?;
+                share.wait(joins);
+            }
+        }
+    }
+    let taken = match active.lock_mode {
+        LockMode::Enforced => take_enforced(space, active, wait),
+        _ => take(space, active, wait),
+    };
+    match taken {
+        Ok(Held::All { inconsistent }) if is_shared(active) => share.open(inconsistent),
+        Ok(Held::All { .. }) => {}
+        Ok(Held::Nothing) | Err(_) => share.free(),
+    }
+    taken.map(Held::set)
+}
+
+fn take(space: Space, active: Active, wait: Wait) -> Result<Held, Error> {
     switch_only(Space::current(), space)?;
     if !locking(active.id) {
-        return Ok(());
+        return Ok(Held::Nothing);
     }
     let attachment = active.id;
     if let Entered::All { inconsistent } = lock_set().enter(index(active.id), active.access, lock) {
-        INCONSISTENT.store(inconsistent, Ordering::Relaxed);
-        return Ok(());
+        return Ok(Held::All { inconsistent });
     }
     switch_only(space, Space::OWN)?;
     // The server also looks whether others can be let in now.
-    let Locked { inconsistent } = rpc::call(&VasLock { attachment, wait }, &[])?;
-    enter_locked(space, attachment, inconsistent)
+    let locked = rpc::call_for_locks(&VasLock { attachment, wait })?;
+    enter_locked(space, attachment, locked)
 }
 
-fn enter_enforced(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
+fn take_enforced(space: Space, active: Active, wait: Wait) -> Result<Held, Error> {
     let attachment = active.id;
-    let request = VasLock { attachment, wait };
-    let Locked { inconsistent } = rpc::receive_at(&request, &[], space.root())?;
-    enter_locked(space, attachment, inconsistent)
+    switch_only(Space::current(), Space::OWN)?;
+    rpc::receive_in(space.root());
+    let locked = rpc::call_for_locks(&VasLock { attachment, wait })?;
+    enter_locked(space, attachment, locked)
 }
 
 /// The server has taken the locks.
-fn enter_locked(space: Space, attachment: AttachmentId, inconsistent: bool) -> Result<(), Error> {
-    let entered = switch_only(Space::current(), space);
-    match entered {
-        Ok(()) => INCONSISTENT.store(inconsistent, Ordering::Relaxed),
-        // If the attachment is gone, so are its locks.
-        Err(_) => drop(rpc::call(&VasUnlock { attachment }, &[])),
+fn enter_locked(space: Space, attachment: AttachmentId, locked: Locked) -> Result<Held, Error> {
+    let Locked { inconsistent } = locked;
+    match switch_only(Space::current(), space) {
+        Ok(()) => Ok(Held::All { inconsistent }),
+        Err(error) => {
+            // If the attachment is gone, so are its locks.
+            let _ = rpc::call_for_locks(&VasUnlock { attachment });
+            Err(error)
+        }
     }
-    entered
 }
 
 /// The index of an attachment: the low half of the key that its number is made of.

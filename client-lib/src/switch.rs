@@ -9,8 +9,8 @@ use protocol::process::{Active, ActiveSpace, slot};
 use protocol::{Error, LockMode};
 use sel4::cap;
 
-use crate::lock;
 use crate::slots::Slot;
+use crate::{lock, threads};
 
 /// A space that a thread of this process can run in.
 ///
@@ -81,6 +81,11 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// [`Error::StaleAttachment`] if the root cap is gone. The thread is where it was, but if it has
 /// given locks back or has waited for some, it is in [`Space::OWN`].
+///
+/// # Threads
+/// Each thread of the process runs in a space of its own choice. What can be written through an
+/// attachment, or is locked by the server ([`LockMode::Enforced`]), one thread locks at a time and
+/// the others wait for it; an attachment that only reads they lock together.
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
     switch_with(space, Wait::Forever)
@@ -133,7 +138,8 @@ fn other_way(error: sel4::Error, root: cap::PML4) -> Result<(), sel4::Error> {
 }
 
 fn set_space(root: cap::PML4) -> Result<(), sel4::Error> {
-    let thread = cap::Tcb::from_bits(slot::TCB);
+    let thread = threads::number();
+    let tcb = cap::Tcb::from_bits(slot::tcb(thread));
     let cspace = cap::CNode::from_bits(slot::CNODE);
-    thread.set_space(slot::FAULT, cspace, 0, root, 0)
+    tcb.set_space(slot::fault(thread), cspace, 0, root, 0)
 }
