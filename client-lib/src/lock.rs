@@ -12,12 +12,12 @@ use protocol::address_map::{LOCK_SET, LOCKING, LOCKS, PAGE_BYTES};
 use protocol::limits::ATTACHMENTS;
 use protocol::lock::{Entered, Lock, LockSet};
 use protocol::message::{Locked, VasLock, VasSetConsistent, VasUnlock, Wait};
-use protocol::process::{Active, ActiveSpace, thread_word};
+use protocol::process::thread_word;
 use protocol::{Access, AttachmentId, Error, LockMode};
 
 use crate::rpc;
 use crate::switch::{Space, switch as switch_only};
-use crate::threads::{Entry, Share};
+use crate::threads::Share;
 
 /// What the calling thread holds: the word of its own that says so.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,8 +65,7 @@ pub fn vas_inconsistent() -> bool {
 /// # Errors
 /// [`Error::StaleAttachment`], also if it is in none.
 pub fn vas_set_consistent() -> Result<(), Error> {
-    let active = Space::current().attachment();
-    let attachment = active.ok_or(Error::StaleAttachment)?.id;
+    let attachment = Space::current().id();
     rpc::call(&VasSetConsistent { attachment }, &[])?;
     if vas_inconsistent() {
         let inconsistent = false;
@@ -82,15 +81,15 @@ pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Erro
     if before == space || !holds && !must_lock(space) {
         return switch_only(before, space);
     }
-    let left = before.attachment().filter(|_| holds);
-    if let Some(active) = left {
-        leave(before, active)?;
+    if holds {
+        leave(before)?;
     }
-    let entered = match space.attachment() {
-        Some(active) if must_lock(space) => enter(space, active, wait),
-        _ => switch_only(Space::current(), space),
+    let entered = if must_lock(space) {
+        enter(space, wait)
+    } else {
+        switch_only(Space::current(), space)
     };
-    if entered.is_err() && left.is_some() {
+    if entered.is_err() && holds {
         // It must not stay where it has given the locks back.
         switch_only(Space::current(), Space::OWN)?;
     }
@@ -100,123 +99,140 @@ pub(crate) fn switch(before: Space, space: Space, wait: Wait) -> Result<(), Erro
 /// Whether there are locks to take when a thread enters a space.
 #[inline]
 pub(crate) fn must_lock(space: Space) -> bool {
-    match ActiveSpace::lock_mode_of(space.word()) {
+    match space.lock_mode() {
         LockMode::None => false,
-        LockMode::Cooperative => locking(ActiveSpace::attachment_of(space.word())),
+        LockMode::Cooperative => locking(space.id()),
         LockMode::Enforced => true,
     }
 }
 
 /// Whether threads of this process hold the locks of an attachment together. How long others wait
 /// already can be seen of cooperative locks only.
-fn is_shared(active: Active) -> bool {
-    active.access == Access::ReadOnly && active.lock_mode == LockMode::Cooperative
+#[inline]
+fn is_shared(space: Space) -> bool {
+    space.access() == Access::ReadOnly && space.lock_mode() == LockMode::Cooperative
 }
 
 /// Gives locks back, unless other threads go on with them.
-fn leave(space: Space, active: Active) -> Result<(), Error> {
+#[inline]
+fn leave(space: Space) -> Result<(), Error> {
     Held::Nothing.set();
-    let share = Share::of(index(active.id));
-    if is_shared(active) && !share.leave() {
+    let share = Share::of(index(space.id()));
+    if is_shared(space) && !share.leave() {
         return Ok(());
     }
-    let given_back = give_back(space, active);
+    let must_tell = match space.lock_mode() {
+        LockMode::Cooperative => lock_set().leave(index(space.id()), lock),
+        _ => true,
+    };
+    let told = if must_tell {
+        tell(space)
+    } else {
+        Ok(())
+    };
     share.free();
-    given_back
+    told
 }
 
-/// Gives locks back. Where they are enforced the thread must be outside for that; else it leaves
-/// right after it.
-fn give_back(space: Space, active: Active) -> Result<(), Error> {
-    let attachment = active.id;
-    let must_tell = match active.lock_mode {
-        LockMode::Cooperative => lock_set().leave(index(active.id), lock),
-        _ => {
-            switch_only(space, Space::OWN)?;
-            true
-        }
-    };
-    if must_tell {
-        match rpc::call_for_locks(&VasUnlock { attachment }) {
-            // The attachment was taken away, and its locks with it.
-            Ok(()) | Err(Error::StaleAttachment) => {}
-            Err(error) => return Err(error),
-        }
+/// Tells the server that locks are given back. Where they are enforced the thread must be outside
+/// for that; else it leaves right after it.
+#[cold]
+fn tell(space: Space) -> Result<(), Error> {
+    if space.lock_mode() == LockMode::Enforced {
+        switch_only(space, Space::OWN)?;
     }
-    Ok(())
+    let attachment = space.id();
+    match rpc::call_for_locks(&VasUnlock { attachment }) {
+        // The attachment was taken away, and its locks with it.
+        Err(Error::StaleAttachment) => Ok(()),
+        told => told,
+    }
 }
 
 /// Takes locks, or goes on with those that other threads have, and enters.
-fn enter(space: Space, active: Active, wait: Wait) -> Result<(), Error> {
-    let share = Share::of(index(active.id));
-    let mut joins = is_shared(active);
-    loop {
-        match share.enter(joins) {
-            Entry::First => break,
-            Entry::With { inconsistent } => {
-                if let Err(error) = switch_only(Space::current(), space) {
-                    if share.leave() {
-                        share.free();
-                    }
-                    return Err(error);
-                }
-                if !lock_set().is_contended(lock) {
-                    Held::All { inconsistent }.set();
-                    return Ok(());
-                }
-                // Somebody waits for those that are inside: it must not become ever more.
-                leave(space, active)?;
-                joins = false;
-            }
-            Entry::Busy if wait == Wait::No => return Err(Error::Locked),
-            Entry::Busy => {
-                switch_only(Space::current(), Space::OWN)?;
-                share.wait(joins);
-            }
-        }
+#[inline]
+fn enter(space: Space, wait: Wait) -> Result<(), Error> {
+    let share = Share::of(index(space.id()));
+    if !share.take() && enter_after_others(space, wait, share)? {
+        return Ok(());
     }
-    let taken = match active.lock_mode {
-        LockMode::Enforced => take_enforced(space, active, wait),
-        _ => take(space, active, wait),
+    let taken = match space.lock_mode() {
+        LockMode::Enforced => take_enforced(space, wait),
+        _ => take(space, wait),
     };
     match taken {
-        Ok(Held::All { inconsistent }) if is_shared(active) => share.open(inconsistent),
+        Ok(Held::All { inconsistent }) if is_shared(space) => share.open(inconsistent),
         Ok(Held::All { .. }) => {}
         Ok(Held::Nothing) | Err(_) => share.free(),
     }
     taken.map(Held::set)
 }
 
-fn take(space: Space, active: Active, wait: Wait) -> Result<Held, Error> {
+/// Enters together with other threads, or waits until it can take the locks. Answers whether it
+/// is inside.
+#[cold]
+fn enter_after_others(space: Space, wait: Wait, share: &Share) -> Result<bool, Error> {
+    let mut joins = is_shared(space);
+    while !share.take() {
+        if joins && let Some(inconsistent) = share.join() {
+            if let Err(error) = switch_only(Space::current(), space) {
+                if share.leave() {
+                    share.free();
+                }
+                return Err(error);
+            }
+            if !lock_set().is_contended(lock) {
+                Held::All { inconsistent }.set();
+                return Ok(true);
+            }
+            // Somebody waits for those that are inside: it must not become ever more.
+            leave(space)?;
+            joins = false;
+        } else if wait == Wait::No {
+            return Err(Error::Locked);
+        } else {
+            switch_only(Space::current(), Space::OWN)?;
+            share.wait(joins);
+        }
+    }
+    Ok(false)
+}
+
+#[inline]
+fn take(space: Space, wait: Wait) -> Result<Held, Error> {
     switch_only(Space::current(), space)?;
-    if !locking(active.id) {
+    let attachment = space.id();
+    if !locking(attachment) {
         return Ok(Held::Nothing);
     }
-    let attachment = active.id;
-    if let Entered::All { inconsistent } = lock_set().enter(index(active.id), active.access, lock) {
+    let entered = lock_set().enter(index(attachment), space.access(), lock);
+    if let Entered::All { inconsistent } = entered {
         return Ok(Held::All { inconsistent });
     }
     switch_only(space, Space::OWN)?;
     // The server also looks whether others can be let in now.
     let locked = rpc::call_for_locks(&VasLock { attachment, wait })?;
-    enter_locked(space, attachment, locked)
+    enter_locked(space, locked)
 }
 
-fn take_enforced(space: Space, active: Active, wait: Wait) -> Result<Held, Error> {
-    let attachment = active.id;
+#[cold]
+fn take_enforced(space: Space, wait: Wait) -> Result<Held, Error> {
+    let attachment = space.id();
     switch_only(Space::current(), Space::OWN)?;
     rpc::receive_in(space.root());
     let locked = rpc::call_for_locks(&VasLock { attachment, wait })?;
-    enter_locked(space, attachment, locked)
+    enter_locked(space, locked)
 }
 
 /// The server has taken the locks.
-fn enter_locked(space: Space, attachment: AttachmentId, locked: Locked) -> Result<Held, Error> {
+#[cold]
+fn enter_locked(space: Space, locked: Locked) -> Result<Held, Error> {
     let Locked { inconsistent } = locked;
     match switch_only(Space::current(), space) {
         Ok(()) => Ok(Held::All { inconsistent }),
         Err(error) => {
             // If the attachment is gone, so are its locks.
+            let attachment = space.id();
             let _ = rpc::call_for_locks(&VasUnlock { attachment });
             Err(error)
         }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use protocol::message::Wait;
 use protocol::process::{Active, ActiveSpace, slot};
-use protocol::{Error, LockMode};
+use protocol::{Access, AttachmentId, Error, LockMode};
 use sel4::cap;
 
 use crate::slots::Slot;
@@ -40,6 +40,12 @@ impl Space {
         ActiveSpace::from_word(self.0).attachment
     }
 
+    /// Names the attachment; 0 if there is none.
+    #[inline]
+    pub(crate) fn id(self) -> AttachmentId {
+        ActiveSpace::attachment_of(self.0)
+    }
+
     /// Whether who switches there has locks, which keep others out.
     pub(crate) fn has_locks(self) -> bool {
         lock::must_lock(self)
@@ -48,6 +54,18 @@ impl Space {
     /// The word for it.
     pub(crate) fn word(self) -> u64 {
         self.0
+    }
+
+    /// The access of the attachment.
+    #[inline]
+    pub(crate) fn access(self) -> Access {
+        ActiveSpace::access_of(self.0)
+    }
+
+    /// How the locks of its VAS are taken.
+    #[inline]
+    pub(crate) fn lock_mode(self) -> LockMode {
+        ActiveSpace::lock_mode_of(self.0)
     }
 
     /// The slot of its root cap.
@@ -137,6 +155,7 @@ fn other_way(error: sel4::Error, root: cap::PML4) -> Result<(), sel4::Error> {
     set_space(root)
 }
 
+#[inline(never)]
 fn set_space(root: cap::PML4) -> Result<(), sel4::Error> {
     let thread = threads::number();
     let tcb = cap::Tcb::from_bits(slot::tcb(thread));

@@ -50,19 +50,6 @@ static SHARES: [Share; ATTACHMENTS] = [const { Share(AtomicU8::new(0)) }; ATTACH
 /// Threads that wait for a change, one bit each.
 static WAITING: AtomicU8 = AtomicU8::new(0);
 
-/// What a thread finds that wants to enter.
-pub(crate) enum Entry {
-    /// It must take the locks, and then [open](Share::open) or [free](Share::free) them.
-    First,
-    /// It has them, with others.
-    With {
-        /// What these found.
-        inconsistent: bool,
-    },
-    /// It has to wait.
-    Busy,
-}
-
 impl Share {
     /// That of an attachment, by index.
     #[inline]
@@ -70,25 +57,20 @@ impl Share {
         &SHARES[usize::from(index) % ATTACHMENTS]
     }
 
-    /// Enters, with others if it `joins` them.
+    /// Whether nobody has the locks. Then the calling thread must take them, and
+    /// [open](Self::open) or [free](Self::free) them.
     #[inline]
-    pub(crate) fn enter(&self, joins: bool) -> Entry {
-        loop {
-            let before = self.0.load(Ordering::Relaxed);
-            let after = match before {
-                0 => BUSY,
-                _ if joins && before < BUSY => before + 1,
-                _ => return Entry::Busy,
-            };
-            if self.change(before, after) {
-                return match before {
-                    0 => Entry::First,
-                    _ => Entry::With {
-                        inconsistent: before & INCONSISTENT != 0,
-                    },
-                };
-            }
-        }
+    pub(crate) fn take(&self) -> bool {
+        self.change(0, BUSY)
+    }
+
+    /// If threads have the locks together, joins them, and answers whether they found
+    /// inconsistent data.
+    pub(crate) fn join(&self) -> Option<bool> {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        let join = |state: u8| (state != 0 && state < BUSY).then(|| state + 1);
+        let joined = self.0.fetch_update(success, failure, join);
+        joined.ok().map(|state| state & INCONSISTENT != 0)
     }
 
     /// Lets others join the calling thread, which has taken the locks.

@@ -208,6 +208,15 @@ impl ActiveSpace {
         AttachmentId(word >> Self::ATTACHMENT_SHIFT)
     }
 
+    /// The access that a word says.
+    #[inline]
+    pub const fn access_of(word: u64) -> Access {
+        match word & Self::WRITES {
+            0 => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        }
+    }
+
     /// What a word says.
     pub const fn from_word(word: u64) -> Self {
         match word >> Self::ATTACHMENT_SHIFT {
@@ -216,10 +225,7 @@ impl ActiveSpace {
                 root: (word & Self::ROOT) as u16,
                 attachment: Some(Active {
                     id: AttachmentId(id),
-                    access: match word & Self::WRITES {
-                        0 => Access::ReadOnly,
-                        _ => Access::ReadWrite,
-                    },
+                    access: Self::access_of(word),
                     lock_mode: Self::lock_mode_of(word),
                 }),
             },
