@@ -125,11 +125,7 @@ fn leave(space: Space) -> Result<(), Error> {
         LockMode::Cooperative => lock_set().leave(index(space.id()), lock),
         _ => true,
     };
-    let told = if must_tell {
-        tell(space)
-    } else {
-        Ok(())
-    };
+    let told = if must_tell { tell(space) } else { Ok(()) };
     share.free();
     told
 }
@@ -187,6 +183,7 @@ fn enter_after_others(space: Space, wait: Wait, share: &Share) -> Result<bool, E
             }
             // Somebody waits for those that are inside: it must not become ever more.
             leave(space)?;
+            switch_only(space, Space::OWN)?;
             joins = false;
         } else if wait == Wait::No {
             return Err(Error::Locked);

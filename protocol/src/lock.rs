@@ -352,7 +352,8 @@ impl<W: Word> LockSet<W> {
     where
         W: 'a,
     {
-        self.segments().any(|(segment, _)| lock(segment).is_contended())
+        self.segments()
+            .any(|(segment, _)| lock(segment).is_contended())
     }
 
     /// Whether what was read since `sequence` was, is the set of that moment.

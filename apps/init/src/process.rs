@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use image::{ArchivedProgram, ArchivedSegment, Image};
 use objects::{Block, SlotRange};
 use protocol::address_map::{
-    FILES, IPC_BUFFER, LOCKING, LOCKING_PAGES, PAGE_BYTES, STACK_TOP, START_INFO, ipc_buffer, stack_top,
+    FILES, IPC_BUFFER, LOCKING, LOCKING_PAGES, PAGE_BYTES, STACK_TOP, START_INFO, ipc_buffer,
+    stack_top,
 };
 use protocol::message::{Access, PrivateExtent, SessionId};
 use protocol::process::{Ended, InitError, ProcessId, slot};
@@ -395,7 +396,8 @@ impl Process {
             rflags: RFLAGS,
             ..UserContext::default()
         };
-        self.tcb(0).write_registers(true, 0, INITIAL_REGISTERS, &context)
+        self.tcb(0)
+            .write_registers(true, 0, INITIAL_REGISTERS, &context)
     }
 
     /// Takes everything away. The caller has told the VAS server before.

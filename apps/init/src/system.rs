@@ -110,9 +110,7 @@ impl System {
                     self.fault(process, thread, fault.unwrap_or(Fault::NullFault));
                     Answer::None
                 }
-                Sender::Process(process) => {
-                    self.request(process, info.label(), length, &mut words)
-                }
+                Sender::Process(process) => self.request(process, info.label(), length, &mut words),
             };
             if let Some(ended) = self.ended(main) {
                 self.finish(main, ended.status);

@@ -30,6 +30,7 @@ mod segments;
 mod sharing;
 mod state;
 mod switching;
+mod threads;
 mod vases;
 
 use alloc::vec::Vec;
@@ -52,6 +53,7 @@ const THEMES: &[&[Test]] = &[
     ids::TESTS,
     locks::TESTS,
     data::TESTS,
+    threads::TESTS,
     processes::TESTS,
     faults::TESTS,
     malformed::TESTS,

@@ -853,7 +853,12 @@ path = "README.md"
         }
         // The stacks of all have as much room as one alone.
         let stacks = "stack = \"256M\"\nthreads = 3";
-        assert_refused("stack = \"128K\"", stacks, "component.1.stack", "is not 4K to");
+        assert_refused(
+            "stack = \"128K\"",
+            stacks,
+            "component.1.stack",
+            "is not 4K to",
+        );
     }
 
     #[test]

@@ -159,7 +159,7 @@ where
         let todo = ManuallyDrop::new(closure);
         // SAFETY: `init` has mapped the stack, the address is in it and aligned, and nobody uses
         // it: the thread is this function's, and does not run.
-        unsafe { packet.write(Packet { todo }) };
+        unsafe { (&raw mut (*packet).todo).write(todo) };
         let started = tcb.write_registers(true, 0, REGISTERS, &context);
         if started.is_err() {
             // SAFETY: it was just written, and nobody else takes it.
@@ -190,7 +190,7 @@ extern "C" fn run<F: FnOnce() -> T, T>(packet: *mut Packet<F, T>, thread: usize)
         "a thread ended inside a VAS"
     );
     // SAFETY: the closure was taken out; until the phase changes the place is this thread's.
-    unsafe { packet.write(Packet { result }) };
+    unsafe { (&raw mut (*packet).result).write(result) };
 
     let state = &STATES[thread];
     // With a handle, the result is left to who has it; else nobody wants it.
