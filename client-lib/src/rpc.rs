@@ -28,7 +28,9 @@ pub(crate) fn call_for_locks<R: Request>(request: &R) -> Result<R::Reply, Error>
 fn repeat<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
     loop {
         match once(request, handles.iter().map(|handle| handle.cptr())) {
-            Err(Error::Again) => {}
+            // The time that the server takes is not charged to this thread, so others of its
+            // priority have their turn only if it lets them.
+            Err(Error::Again) => sel4::yield_now(),
             answer => return answer,
         }
     }
