@@ -243,6 +243,7 @@ mod tests {
     use crate::program::testing::{code, executable, linked};
     use image::Image;
     use object::elf;
+    use protocol::address_map::STACK_TOP;
     use std::path::PathBuf;
 
     const DESCRIPTION: &str = r#"

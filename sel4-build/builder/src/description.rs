@@ -849,7 +849,12 @@ path = "README.md"
         for threads in [0, limits::THREADS + 1] {
             let line = format!("threads = {threads}");
             let reason = format!("{threads} is not 1 to {}", limits::THREADS);
-            assert_refused("may_spawn = true", &line, "component.0.threads", &reason);
+            assert_refused(
+                "may_spawn = true",
+                &line,
+                "component.writer.threads",
+                &reason,
+            );
         }
         // The stacks of all have as much room as one alone.
         let stacks = "stack = \"256M\"\nthreads = 3";

@@ -325,6 +325,7 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::manifest::{Component, File, Policy, Program, Quota, Segment, Server};
+    use protocol::address_map::stack_top;
 
     const PAGE: usize = PAGE_BYTES as usize;
     /// Where the pages of the test archives begin.
