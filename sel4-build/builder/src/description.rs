@@ -861,7 +861,7 @@ path = "README.md"
         assert_refused(
             "stack = \"128K\"",
             stacks,
-            "component.1.stack",
+            "component.reader.stack",
             "is not 4K to",
         );
     }
