@@ -328,6 +328,21 @@ impl<R: Root> Reader<R> {
         self.0.enter(&Wait::No, work)
     }
 
+    /// As [`enter`](Self::enter), but waits for so many microseconds at most, as
+    /// [`vas_switch_timeout`](crate::vas_switch_timeout) does.
+    ///
+    /// # Errors
+    /// Also [`Error::Locked`].
+    pub fn enter_timeout<T>(
+        &self,
+        microseconds: u64,
+        work: impl for<'v> FnOnce(Inside<'v, R, Reading>) -> T,
+    ) -> Result<T, DataError> {
+        // SAFETY: as in `enter`.
+        let work = |place: Place| unsafe { place.read(work) };
+        self.0.enter(&Wait::AtMost { microseconds }, work)
+    }
+
     /// As [`enter`](Self::enter), from within another VAS, and back there. What is in that one
     /// cannot be reached meanwhile, so `work` may not use anything of it; its locks are given back
     /// and taken again.
@@ -377,6 +392,21 @@ impl<R: Root> Writer<R> {
         // SAFETY: as in `enter`.
         let work = |place: Place| unsafe { place.write(work) };
         self.0.enter(&Wait::No, work)
+    }
+
+    /// As [`enter`](Self::enter), but waits for so many microseconds at most, as
+    /// [`vas_switch_timeout`](crate::vas_switch_timeout) does.
+    ///
+    /// # Errors
+    /// Also [`Error::Locked`].
+    pub fn enter_timeout<T>(
+        &self,
+        microseconds: u64,
+        work: impl for<'v> FnOnce(Inside<'v, R, Writing>) -> T,
+    ) -> Result<T, DataError> {
+        // SAFETY: as in `enter`.
+        let work = |place: Place| unsafe { place.write(work) };
+        self.0.enter(&Wait::AtMost { microseconds }, work)
     }
 
     /// As [`Reader::enter_from`], to write.

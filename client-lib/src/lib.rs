@@ -51,6 +51,7 @@ pub mod raw;
 pub mod rpc;
 mod slots;
 mod switch;
+mod threads;
 
 use protocol::limits;
 use protocol::message::{
@@ -207,7 +208,7 @@ pub fn vas_attach(vas: &Vas, access: Access) -> Result<Attachment, Error> {
     Ok(Attachment { root, active })
 }
 
-/// Detaches this process.
+/// Detaches this process. Another of its threads that is inside faults, which ends the process.
 ///
 /// # Errors
 /// [`Error::Inside`] if the calling thread is inside, and [`Error::StaleAttachment`]; the

@@ -6,26 +6,57 @@
 //! they lie in the VAS; until they are held, nothing of its segments is touched. Who must wait does
 //! so outside, and the server has all locks for it when it answers.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::address_map::{LOCK_SET, LOCKING, LOCKS, PAGE_BYTES};
 use protocol::limits::ATTACHMENTS;
 use protocol::lock::{Entered, Lock, LockSet};
 use protocol::message::{Locked, VasLock, VasSetConsistent, VasUnlock, Wait};
-use protocol::process::{Active, ActiveSpace};
-use protocol::{AttachmentId, Error, LockMode};
+use protocol::process::thread_word;
+use protocol::{Access, AttachmentId, Error, LockMode};
 
 use crate::rpc;
 use crate::switch::{Space, switch as switch_only};
+use crate::threads::Share;
 
-/// What was found when the locks were taken that are held.
-static INCONSISTENT: AtomicBool = AtomicBool::new(false);
+/// What the calling thread holds: the word of its own that says so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// No locks.
+    Nothing,
+    /// Those of the VAS that it is in.
+    All {
+        /// What was found when they were taken.
+        inconsistent: bool,
+    },
+}
+
+impl Held {
+    #[inline]
+    fn now() -> Self {
+        match sel4::thread_word(thread_word::LOCKS) {
+            0 => Held::Nothing,
+            word => Held::All {
+                inconsistent: word > 1,
+            },
+        }
+    }
+
+    #[inline]
+    fn set(self) {
+        let word = match self {
+            Held::Nothing => 0,
+            Held::All { inconsistent } => 1 + u64::from(inconsistent),
+        };
+        sel4::set_thread_word(thread_word::LOCKS, word);
+    }
+}
 
 /// Whether data may be inconsistent in the VAS that the calling thread is in, as found when it
 /// switched there: a process ended while it held the lock of a segment to write, and nobody has
 /// [said since](vas_set_consistent) that the data are in order.
 pub fn vas_inconsistent() -> bool {
-    INCONSISTENT.load(Ordering::Relaxed)
+    Held::now() == Held::All { inconsistent: true }
 }
 
 /// Says that the data are in order of all segments of the VAS that the calling thread is in whose
@@ -34,10 +65,12 @@ pub fn vas_inconsistent() -> bool {
 /// # Errors
 /// [`Error::StaleAttachment`], also if it is in none.
 pub fn vas_set_consistent() -> Result<(), Error> {
-    let active = Space::current().attachment();
-    let attachment = active.ok_or(Error::StaleAttachment)?.id;
+    let attachment = Space::current().id();
     rpc::call(&VasSetConsistent { attachment }, &[])?;
-    INCONSISTENT.store(false, Ordering::Relaxed);
+    if vas_inconsistent() {
+        let inconsistent = false;
+        Held::All { inconsistent }.set();
+    }
     Ok(())
 }
 
@@ -45,94 +78,170 @@ pub fn vas_set_consistent() -> Result<(), Error> {
 /// (By reference, `wait` takes one register: it is seldom looked at.)
 #[inline(never)]
 pub(crate) fn switch(before: Space, space: Space, wait: &Wait) -> Result<(), Error> {
-    if before == space || !must_lock(before) && !must_lock(space) {
+    let holds = Held::now() != Held::Nothing;
+    if before == space || !holds && !must_lock(space) {
         return switch_only(before, space);
     }
-    let left = before.attachment().filter(|_| must_lock(before));
-    if let Some(active) = left {
-        leave(before, active)?;
+    if holds {
+        leave(before)?;
     }
-    let entered = match space.attachment() {
-        Some(active) if active.lock_mode == LockMode::Cooperative => enter(space, active, wait),
-        Some(active) if active.lock_mode == LockMode::Enforced => {
-            if left.is_some() {
-                switch_only(Space::current(), Space::OWN)?;
-            }
-            enter_enforced(space, active, wait)
-        }
-        _ => switch_only(Space::current(), space),
+    let entered = if must_lock(space) {
+        enter(space, wait)
+    } else {
+        switch_only(Space::current(), space)
     };
-    if entered.is_err() && left.is_some() {
+    if entered.is_err() && holds {
         // It must not stay where it has given the locks back.
         switch_only(Space::current(), Space::OWN)?;
     }
     entered
 }
 
-/// Whether there are locks to take when a thread enters a space, or to give back when it leaves it.
+/// Whether there are locks to take when a thread enters a space.
 #[inline]
 pub(crate) fn must_lock(space: Space) -> bool {
-    match ActiveSpace::lock_mode_of(space.word()) {
+    match space.lock_mode() {
         LockMode::None => false,
-        LockMode::Cooperative => locking(ActiveSpace::attachment_of(space.word())),
+        LockMode::Cooperative => locking(space.id()),
         LockMode::Enforced => true,
     }
 }
 
-/// Gives locks back. Where they are enforced the thread must be outside for that; else it leaves
-/// right after it.
-fn leave(space: Space, active: Active) -> Result<(), Error> {
-    INCONSISTENT.store(false, Ordering::Relaxed);
-    let attachment = active.id;
-    let must_tell = match active.lock_mode {
-        LockMode::Cooperative => lock_set().leave(index(active.id), lock),
-        _ => {
-            switch_only(space, Space::OWN)?;
-            true
-        }
-    };
-    if must_tell {
-        match rpc::call(&VasUnlock { attachment }, &[]) {
-            // The attachment was taken away, and its locks with it.
-            Ok(()) | Err(Error::StaleAttachment) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// Whether threads of this process hold the locks of an attachment together. How long others wait
+/// already can be seen of cooperative locks only.
+#[inline]
+fn is_shared(space: Space) -> bool {
+    space.access() == Access::ReadOnly && space.lock_mode() == LockMode::Cooperative
 }
 
-fn enter(space: Space, active: Active, wait: &Wait) -> Result<(), Error> {
-    switch_only(Space::current(), space)?;
-    if !locking(active.id) {
+/// Gives locks back, unless other threads go on with them.
+#[inline]
+fn leave(space: Space) -> Result<(), Error> {
+    Held::Nothing.set();
+    let share = Share::of(index(space.id()));
+    if is_shared(space) && !share.leave() {
         return Ok(());
     }
-    let (attachment, wait) = (active.id, *wait);
-    if let Entered::All { inconsistent } = lock_set().enter(index(active.id), active.access, lock) {
-        INCONSISTENT.store(inconsistent, Ordering::Relaxed);
+    let must_tell = match space.lock_mode() {
+        LockMode::Cooperative => lock_set().leave(index(space.id()), lock),
+        _ => true,
+    };
+    let told = if must_tell { tell(space) } else { Ok(()) };
+    share.free();
+    told
+}
+
+/// Tells the server that locks are given back. Where they are enforced the thread must be outside
+/// for that; else it leaves right after it.
+#[cold]
+fn tell(space: Space) -> Result<(), Error> {
+    if space.lock_mode() == LockMode::Enforced {
+        switch_only(space, Space::OWN)?;
+    }
+    let attachment = space.id();
+    match rpc::call_for_locks(&VasUnlock { attachment }) {
+        // The attachment was taken away, and its locks with it.
+        Err(Error::StaleAttachment) => Ok(()),
+        told => told,
+    }
+}
+
+/// Takes locks, or goes on with those that other threads have, and enters.
+#[inline]
+fn enter(space: Space, wait: &Wait) -> Result<(), Error> {
+    let share = Share::of(index(space.id()));
+    if !share.take() && enter_after_others(space, wait, share)? {
         return Ok(());
+    }
+    let taken = match space.lock_mode() {
+        LockMode::Enforced => take_enforced(space, wait),
+        _ => take(space, wait),
+    };
+    match taken {
+        Ok(Held::All { inconsistent }) if is_shared(space) => share.open(inconsistent),
+        Ok(Held::All { .. }) => {}
+        Ok(Held::Nothing) | Err(_) => share.free(),
+    }
+    taken.map(Held::set)
+}
+
+/// Enters together with other threads, or waits until it can take the locks. Answers whether it
+/// is inside.
+#[cold]
+fn enter_after_others(space: Space, wait: &Wait, share: &Share) -> Result<bool, Error> {
+    let mut joins = is_shared(space);
+    while !share.take() {
+        if joins && let Some(inconsistent) = share.join() {
+            if let Err(error) = switch_only(Space::current(), space) {
+                if share.leave() {
+                    share.free();
+                }
+                return Err(error);
+            }
+            if !lock_set().is_contended(lock) {
+                Held::All { inconsistent }.set();
+                return Ok(true);
+            }
+            // Somebody waits for those that are inside: it must not become ever more.
+            leave(space)?;
+            switch_only(space, Space::OWN)?;
+            joins = false;
+        } else if *wait != Wait::Forever {
+            // There is no clock here: not to wait is not to wait for too long.
+            return Err(Error::Locked);
+        } else {
+            switch_only(Space::current(), Space::OWN)?;
+            share.wait(joins);
+        }
+    }
+    Ok(false)
+}
+
+#[inline]
+fn take(space: Space, wait: &Wait) -> Result<Held, Error> {
+    switch_only(Space::current(), space)?;
+    let attachment = space.id();
+    if !locking(attachment) {
+        return Ok(Held::Nothing);
+    }
+    let entered = lock_set().enter(index(attachment), space.access(), lock);
+    if let Entered::All { inconsistent } = entered {
+        return Ok(Held::All { inconsistent });
     }
     switch_only(space, Space::OWN)?;
     // The server also looks whether others can be let in now.
-    let Locked { inconsistent } = rpc::call(&VasLock { attachment, wait }, &[])?;
-    enter_locked(space, attachment, inconsistent)
+    let locked = rpc::call_for_locks(&VasLock {
+        attachment,
+        wait: *wait,
+    })?;
+    enter_locked(space, locked)
 }
 
-fn enter_enforced(space: Space, active: Active, wait: &Wait) -> Result<(), Error> {
-    let (attachment, wait) = (active.id, *wait);
-    let request = VasLock { attachment, wait };
-    let Locked { inconsistent } = rpc::receive_at(&request, &[], space.root())?;
-    enter_locked(space, attachment, inconsistent)
+#[cold]
+fn take_enforced(space: Space, wait: &Wait) -> Result<Held, Error> {
+    let attachment = space.id();
+    switch_only(Space::current(), Space::OWN)?;
+    rpc::receive_in(space.root());
+    let locked = rpc::call_for_locks(&VasLock {
+        attachment,
+        wait: *wait,
+    })?;
+    enter_locked(space, locked)
 }
 
 /// The server has taken the locks.
-fn enter_locked(space: Space, attachment: AttachmentId, inconsistent: bool) -> Result<(), Error> {
-    let entered = switch_only(Space::current(), space);
-    match entered {
-        Ok(()) => INCONSISTENT.store(inconsistent, Ordering::Relaxed),
-        // If the attachment is gone, so are its locks.
-        Err(_) => drop(rpc::call(&VasUnlock { attachment }, &[])),
+#[cold]
+fn enter_locked(space: Space, locked: Locked) -> Result<Held, Error> {
+    let Locked { inconsistent } = locked;
+    match switch_only(Space::current(), space) {
+        Ok(()) => Ok(Held::All { inconsistent }),
+        Err(error) => {
+            // If the attachment is gone, so are its locks.
+            let attachment = space.id();
+            let _ = rpc::call_for_locks(&VasUnlock { attachment });
+            Err(error)
+        }
     }
-    entered
 }
 
 /// The index of an attachment: the low half of the key that its number is made of.

@@ -9,13 +9,28 @@ use protocol::wire::{self, WORDS};
 use sel4::{MessageInfo, cap};
 
 use crate::slots::Slot;
+use crate::threads::TURN;
 
 /// Asks for an operation whose reply carries no cap.
 pub(crate) fn call<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
-    // What takes long is done in steps, one with each request.
+    // What takes long is done in steps, one with each request. A request of another thread in
+    // between would give it up.
+    let _turn = TURN.lock();
+    repeat(request, handles)
+}
+
+/// Asks for something about locks, which gives up nothing that another thread has begun. It may
+/// wait.
+pub(crate) fn call_for_locks<R: Request>(request: &R) -> Result<R::Reply, Error> {
+    repeat(request, &[])
+}
+
+fn repeat<R: Request>(request: &R, handles: &[&Slot]) -> Result<R::Reply, Error> {
     loop {
         match once(request, handles.iter().map(|handle| handle.cptr())) {
-            Err(Error::Again) => {}
+            // The time that the server takes is not charged to this thread, so others of its
+            // priority have their turn only if it lets them.
+            Err(Error::Again) => sel4::yield_now(),
             answer => return answer,
         }
     }
@@ -27,17 +42,13 @@ pub(crate) fn receive<R: Request>(
     handles: &[&Slot],
     into: &Slot,
 ) -> Result<R::Reply, Error> {
-    receive_at(request, handles, into.cptr())
+    receive_in(into.cptr());
+    call(request, handles)
 }
 
-/// The same, if only the number of the slot is known.
-pub(crate) fn receive_at<R: Request>(
-    request: &R,
-    handles: &[&Slot],
-    into: u64,
-) -> Result<R::Reply, Error> {
-    sel4::set_receive_path(slot::CNODE, into, u64::BITS.into());
-    call(request, handles)
+/// The cap that comes with the next reply arrives in this slot.
+pub(crate) fn receive_in(slot: u64) {
+    sel4::set_receive_path(slot::CNODE, slot, u64::BITS.into());
 }
 
 /// Sends one message, with the caps in these slots as handles, and reads the reply. A cap that

@@ -6,11 +6,11 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use protocol::message::Wait;
 use protocol::process::{Active, ActiveSpace, slot};
-use protocol::{Error, LockMode};
+use protocol::{Access, AttachmentId, Error, LockMode};
 use sel4::cap;
 
-use crate::lock;
 use crate::slots::Slot;
+use crate::{lock, threads};
 
 /// A space that a thread of this process can run in.
 ///
@@ -40,6 +40,12 @@ impl Space {
         ActiveSpace::from_word(self.0).attachment
     }
 
+    /// Names the attachment; 0 if there is none.
+    #[inline]
+    pub(crate) fn id(self) -> AttachmentId {
+        ActiveSpace::attachment_of(self.0)
+    }
+
     /// Whether who switches there has locks, which keep others out.
     pub(crate) fn has_locks(self) -> bool {
         lock::must_lock(self)
@@ -53,6 +59,18 @@ impl Space {
     /// The space, for one who does not leave it by [`vas_switch`].
     pub(crate) fn for_stay(self) -> Self {
         Space(self.0 | ActiveSpace::STAY)
+    }
+
+    /// The access of the attachment.
+    #[inline]
+    pub(crate) fn access(self) -> Access {
+        ActiveSpace::access_of(self.0)
+    }
+
+    /// How the locks of its VAS are taken.
+    #[inline]
+    pub(crate) fn lock_mode(self) -> LockMode {
+        ActiveSpace::lock_mode_of(self.0)
     }
 
     /// The slot of its root cap.
@@ -87,6 +105,11 @@ static WITHOUT_SWITCH: AtomicBool = AtomicBool::new(false);
 /// [`Error::StaleAttachment`] if the root cap is gone. The thread is where it was, but if it has
 /// given locks back or has waited for some, it is in [`Space::OWN`]. [`Error::Inside`] during a stay in
 /// a [`DataVas`](crate::DataVas), whose references would mean something else; it goes on.
+///
+/// # Threads
+/// Each thread of the process runs in a space of its own choice. What can be written through an
+/// attachment, or is locked by the server ([`LockMode::Enforced`]), one thread locks at a time and
+/// the others wait for it; an attachment that only reads they lock together.
 #[inline]
 pub fn vas_switch(space: Space) -> Result<Space, Error> {
     switch_with(space, &Wait::Forever)
@@ -158,8 +181,10 @@ fn other_way(error: sel4::Error, root: cap::PML4) -> Result<(), sel4::Error> {
     set_space(root)
 }
 
+#[inline(never)]
 fn set_space(root: cap::PML4) -> Result<(), sel4::Error> {
-    let thread = cap::Tcb::from_bits(slot::TCB);
+    let thread = threads::number();
+    let tcb = cap::Tcb::from_bits(slot::tcb(thread));
     let cspace = cap::CNode::from_bits(slot::CNODE);
-    thread.set_space(slot::FAULT, cspace, 0, root, 0)
+    tcb.set_space(slot::fault(thread), cspace, 0, root, 0)
 }

@@ -41,17 +41,18 @@ pub const LOCK_SET: u64 = LOCKS + limits::SEGMENTS as u64 * PAGE_BYTES;
 
 /// Where component images are linked. Addresses below are never mapped.
 pub const IMAGE_BASE: u64 = 0x40_0000;
-/// First address above the first thread's stack. The page below the stack is a guard page.
+/// First address above the first thread's stack (see [`stack_top`]).
 pub const STACK_TOP: u64 = 0x7fff_0000;
-/// The first thread's IPC buffer: one page.
+/// The first thread's IPC buffer, one page; those of the other threads lie behind it (see
+/// [`ipc_buffer`]).
 pub const IPC_BUFFER: u64 = 0x8000_0000;
 /// The page that tells a process what it was started with
 /// ([`StartInfo`](crate::process::StartInfo)), read-only.
-pub const START_INFO: u64 = 0x8000_2000;
+pub const START_INFO: u64 = 0x8001_0000;
 /// Read-only in every process: which attachments must take locks, one word for each, by index.
 /// The word is the [`AttachmentId`](crate::AttachmentId) of one that must, and else 0. The VAS
 /// server writes it.
-pub const LOCKING: u64 = 0x8000_4000;
+pub const LOCKING: u64 = 0x8001_2000;
 /// Pages at [`LOCKING`].
 pub const LOCKING_PAGES: u64 = (limits::ATTACHMENTS as u64 * 8).div_ceil(PAGE_BYTES);
 /// Where the VAS server's heap begins: a multiple of 2 MiB.
@@ -68,6 +69,19 @@ pub const SERVER_LOCKS_END: u64 = SERVER_LOCK_SETS + limits::VASES as u64 * PAGE
 /// of 4 KiB.
 pub const FILES: u64 = 0x1_0000_0000;
 
+/// First address above the stack of a thread of a process whose stacks have so many bytes. The
+/// first thread has the number 0 and the highest stack. The page below each stack is a guard page.
+pub const fn stack_top(thread: usize, stack_bytes: u64) -> u64 {
+    STACK_TOP - thread as u64 * (stack_bytes + PAGE_BYTES)
+}
+
+/// The IPC buffer of a thread: one page.
+pub const fn ipc_buffer(thread: usize) -> u64 {
+    IPC_BUFFER + thread as u64 * PAGE_BYTES
+}
+
+// The page behind the last is not mapped.
+const _: () = assert!(ipc_buffer(limits::THREADS + 1) <= START_INFO);
 const _: () = assert!(
     SERVER_HEAP + limits::server_heap_bytes(limits::SERVER_SLOTS_BITS) <= SERVER_WINDOW.start
 );

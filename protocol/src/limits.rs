@@ -54,11 +54,13 @@ pub const RECLAIM_UNITS: u32 = 384;
 pub const GROUPS: usize = 8;
 /// Extents of private memory a process may have (see
 /// [`PrivateExtent`](crate::message::PrivateExtent)).
-pub const PRIVATE_EXTENTS: usize = 16;
+pub const PRIVATE_EXTENTS: usize = 15 + THREADS;
 /// Entries in one page of a listing.
 pub const LIST_PAGE: usize = 8;
 /// Processes at one time.
 pub const PROCESSES: usize = 64;
+/// Threads of one process.
+pub const THREADS: usize = 8;
 /// Bytes of a process's argument string.
 pub const ARGUMENT_BYTES: usize = 512;
 /// Files of the image given to one process.

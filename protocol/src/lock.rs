@@ -155,6 +155,11 @@ impl<W: Word, const READERS: usize> Lock<W, READERS> {
         contended
     }
 
+    /// Whether anybody waits for it.
+    pub fn is_contended(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) & CONTENDED != 0
+    }
+
     /// Whether the holder has it for at least this access.
     pub fn is_held(&self, holder: u16, access: Access) -> bool {
         let (word, bit) = self.reader(holder);
@@ -353,6 +358,15 @@ impl<W: Word> LockSet<W> {
                 return contended;
             }
         }
+    }
+
+    /// Whether anybody waits for any of the locks.
+    pub fn is_contended<'a>(&self, lock: impl Fn(u16) -> &'a Lock<W>) -> bool
+    where
+        W: 'a,
+    {
+        self.segments()
+            .any(|(segment, _)| lock(segment).is_contended())
     }
 
     /// Whether what was read since `sequence` was, is the set of that moment.

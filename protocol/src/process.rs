@@ -9,7 +9,7 @@ use crate::message::{Access, AttachmentId, LockMode, Name, Quota};
 
 /// Slots of a process's own CNode. The first three are those of seL4's root task.
 pub mod slot {
-    /// The first thread's TCB.
+    /// The first thread's TCB (see [`tcb`]).
     pub const TCB: u64 = 1;
     /// The CNode itself.
     pub const CNODE: u64 = 2;
@@ -17,7 +17,7 @@ pub mod slot {
     pub const VSPACE: u64 = 3;
     /// Endpoint of init, badged with the process.
     pub const INIT: u64 = 4;
-    /// Endpoint of init for faults, badged with the process.
+    /// Endpoint of init for faults of the first thread (see [`fault`]).
     pub const FAULT: u64 = 5;
     /// Endpoint of the VAS server, badged with the session.
     pub const SESSION: u64 = 6;
@@ -27,8 +27,42 @@ pub mod slot {
     /// order given there; the others follow, at most
     /// [`limits::ENDPOINTS`](crate::limits::ENDPOINTS).
     pub const ENDPOINTS: u64 = 8;
+    const NOTIFICATIONS: u64 = ENDPOINTS + crate::limits::ENDPOINTS as u64;
+    const TCBS: u64 = NOTIFICATIONS + crate::limits::THREADS as u64;
+    const FAULTS: u64 = TCBS + crate::limits::THREADS as u64 - 1;
     /// The first slot the process may use as it likes.
-    pub const FREE: u64 = ENDPOINTS + crate::limits::ENDPOINTS as u64;
+    pub const FREE: u64 = FAULTS + crate::limits::THREADS as u64 - 1;
+
+    /// The TCB of a thread, by its number; that of the first is 0.
+    pub const fn tcb(thread: usize) -> u64 {
+        match thread {
+            0 => TCB,
+            thread => TCBS + thread as u64 - 1,
+        }
+    }
+
+    /// Endpoint of init for the faults of a thread, badged with the process and the thread.
+    pub const fn fault(thread: usize) -> u64 {
+        match thread {
+            0 => FAULT,
+            thread => FAULTS + thread as u64 - 1,
+        }
+    }
+
+    /// The notification that a thread waits with for others of its process. There is none in a
+    /// process with one thread.
+    pub const fn notification(thread: usize) -> u64 {
+        NOTIFICATIONS + thread as u64
+    }
+}
+
+/// What a thread keeps of its own, in words of the page of its IPC buffer, by their
+/// [numbers](../../sel4/fn.thread_word.html). All are 0 when it starts.
+pub mod thread_word {
+    /// Its number.
+    pub const NUMBER: usize = 0;
+    /// What the client library knows of the locks that it holds.
+    pub const LOCKS: usize = 1;
 }
 
 /// Binary logarithm of the number of slots in a process's CNode.
@@ -57,6 +91,10 @@ pub struct StartInfo {
     pub arguments: heapless::String<{ limits::ARGUMENT_BYTES }>,
     /// The files it was given.
     pub files: heapless::Vec<File, { limits::FILES }>,
+    /// Threads it may have at one time, with the first.
+    pub threads: u8,
+    /// Bytes of the stack of each.
+    pub stack_bytes: u64,
 }
 
 /// What the first bytes of vas-server's start page hold instead: what init gives to the
@@ -177,6 +215,15 @@ impl ActiveSpace {
         AttachmentId(word >> Self::ATTACHMENT_SHIFT)
     }
 
+    /// The access that a word says.
+    #[inline]
+    pub const fn access_of(word: u64) -> Access {
+        match word & Self::WRITES {
+            0 => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        }
+    }
+
     /// What a word says.
     pub const fn from_word(word: u64) -> Self {
         match word >> Self::ATTACHMENT_SHIFT {
@@ -185,10 +232,7 @@ impl ActiveSpace {
                 root: (word & Self::ROOT) as u16,
                 attachment: Some(Active {
                     id: AttachmentId(id),
-                    access: match word & Self::WRITES {
-                        0 => Access::ReadOnly,
-                        _ => Access::ReadWrite,
-                    },
+                    access: Self::access_of(word),
                     lock_mode: Self::lock_mode_of(word),
                 }),
             },

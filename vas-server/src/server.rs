@@ -416,6 +416,10 @@ impl<K: Kernel> Server<K> {
             };
         };
         self.resources.pay_as(self.session(session)?.payer);
+        if let Operation::VasLock | Operation::VasUnlock = operation {
+            // Other threads of the process go on with what they have begun.
+            return self.answer_session(session, operation, message);
+        }
         self.in_steps(session, |server| {
             server.answer_session(session, operation, message)
         })

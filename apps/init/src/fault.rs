@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, PRIVATE, STACK_TOP};
+use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, PRIVATE};
 use protocol::message::{Access, Explain, Explanation, FaultReason, PrivateExtent};
 use protocol::process::ActiveSpace;
 use sel4::Fault;
@@ -94,9 +94,7 @@ fn private_cause(process: &Process, address: u64, write: bool) -> Option<&'stati
         let read_only = write && extent.access == Access::ReadOnly;
         return read_only.then_some("private memory, read-only");
     }
-    let stack = extents.iter().find(|extent| end(extent) == STACK_TOP);
-    let guard = stack.map_or(0..0, |stack| stack.base - PAGE_BYTES..stack.base);
-    Some(if guard.contains(&address) {
+    Some(if process.threads.guard(address) {
         "the guard page of the stack: stack overflow"
     } else if address < PAGE_BYTES {
         "the null page"

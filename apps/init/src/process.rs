@@ -11,10 +11,11 @@ use alloc::vec::Vec;
 use image::{ArchivedProgram, ArchivedSegment, Image};
 use objects::{Block, SlotRange};
 use protocol::address_map::{
-    FILES, IPC_BUFFER, LOCKING, LOCKING_PAGES, PAGE_BYTES, STACK_TOP, START_INFO,
+    FILES, IPC_BUFFER, LOCKING, LOCKING_PAGES, PAGE_BYTES, STACK_TOP, START_INFO, ipc_buffer,
+    stack_top,
 };
 use protocol::message::{Access, PrivateExtent, SessionId};
-use protocol::process::{Ended, InitError, ProcessId};
+use protocol::process::{Ended, InitError, ProcessId, slot};
 use sel4::{ObjectType, PrioProps, SLOT_BITS, UserContext, cap};
 
 use crate::memory::{Maker, Objects, first};
@@ -35,8 +36,47 @@ pub enum Source<'a> {
     New(&'a [u8]),
 }
 
+/// The threads that a process may have.
+#[derive(Clone, Copy)]
+pub struct Threads {
+    /// How many at one time, with the first.
+    pub count: usize,
+    /// Bytes of the stack of each.
+    pub stack_bytes: u64,
+}
+
+impl Threads {
+    /// The first address of a thread's stack.
+    fn stack(self, thread: usize) -> u64 {
+        stack_top(thread, self.stack_bytes) - self.stack_bytes
+    }
+
+    /// Whether an address is in the page below a stack.
+    pub fn guard(self, address: u64) -> bool {
+        (0..self.count).any(|thread| {
+            let stack = self.stack(thread);
+            (stack - PAGE_BYTES..stack).contains(&address)
+        })
+    }
+
+    /// A thread that is alone waits for no other.
+    fn notifications(self) -> usize {
+        if self.count > 1 { self.count } else { 0 }
+    }
+
+    /// Bytes of the objects of all threads: whole pages.
+    fn object_bytes(self) -> u64 {
+        let tcbs = (self.count as u64) << ObjectType::Tcb.size_bits(0);
+        let notifications = self.notifications() as u64;
+        let notifications = notifications << ObjectType::Notification.size_bits(0);
+        (tcbs + notifications).next_multiple_of(PAGE_BYTES)
+    }
+}
+
 /// Private memory of a process that is being built.
 pub struct Layout<'a> {
+    /// Its threads.
+    pub threads: Threads,
     /// In order of address.
     pub extents: heapless::Vec<PrivateExtent, { protocol::limits::PRIVATE_EXTENTS }>,
     /// The pages of the extents, in the same order.
@@ -44,28 +84,30 @@ pub struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Lays a component out: program, stack, IPC buffer, start page, the pages that say who must
+    /// Lays a component out: program, stacks, IPC buffers, start page, the pages that say who must
     /// take locks, and files. `locking` is the slot of the first of those pages, which are the VAS
     /// server's, or `None` for that itself.
     pub fn new(
         program: &ArchivedProgram,
-        stack_bytes: u64,
+        threads: Threads,
         image: Image<'static>,
         start_page: &'a [u8],
         locking: Option<u64>,
         files: &[&'a [u8]],
     ) -> Result<Self, InitError> {
         let mut layout = Layout {
+            threads,
             extents: heapless::Vec::new(),
             pages: Vec::new(),
         };
         for segment in program.segments.iter() {
             layout.add_segment(segment, image)?;
         }
-        let stack_pages = stack_bytes / PAGE_BYTES;
-        let stack = STACK_TOP - stack_pages * PAGE_BYTES;
-        layout.add_new(stack, stack_pages, Access::ReadWrite, &[])?;
-        layout.add_new(IPC_BUFFER, 1, Access::ReadWrite, &[])?;
+        let stack_pages = threads.stack_bytes / PAGE_BYTES;
+        for thread in (0..threads.count).rev() {
+            layout.add_new(threads.stack(thread), stack_pages, Access::ReadWrite, &[])?;
+        }
+        layout.add_new(IPC_BUFFER, threads.count as u64, Access::ReadWrite, &[])?;
         layout.add_new(START_INFO, 1, Access::ReadOnly, start_page)?;
         match locking {
             None => layout.add_new(LOCKING, LOCKING_PAGES, Access::ReadWrite, &[])?,
@@ -147,6 +189,8 @@ pub struct Process {
     pub session: Option<SessionId>,
     /// Its private memory, for fault reports.
     pub extents: heapless::Vec<PrivateExtent, { protocol::limits::PRIVATE_EXTENTS }>,
+    /// Its threads.
+    pub threads: Threads,
     /// Set once it has ended.
     pub ended: Option<Ended>,
     /// The parent's reply cap while it waits for the end.
@@ -165,6 +209,10 @@ impl Process {
             component,
             session: None,
             extents: heapless::Vec::new(),
+            threads: Threads {
+                count: 0,
+                stack_bytes: 0,
+            },
             ended: None,
             waiter: None,
             blocks: Vec::new(),
@@ -184,25 +232,35 @@ impl Process {
         cap::CNode::from_bits(self.slot(0))
     }
 
-    /// The thread.
-    pub fn tcb(&self) -> cap::Tcb {
-        cap::Tcb::from_bits(self.slot(1))
-    }
-
     /// The root table that it starts in.
     pub fn root(&self) -> cap::PML4 {
-        cap::PML4::from_bits(self.slot(2))
+        cap::PML4::from_bits(self.slot(1))
+    }
+
+    /// A thread.
+    pub fn tcb(&self, thread: usize) -> cap::Tcb {
+        cap::Tcb::from_bits(self.slot(2 + thread))
+    }
+
+    /// What threads wait with for each other: one for each, or none.
+    pub fn notifications(&self) -> impl Iterator<Item = u64> {
+        let first = 2 + self.threads.count;
+        (first..self.first_table()).map(|position| self.slot(position))
+    }
+
+    fn first_table(&self) -> usize {
+        2 + self.threads.count + self.threads.notifications()
     }
 
     /// The PDPT that maps all private memory.
     pub fn pdpt(&self) -> u64 {
         // The tables are in the order in which they must be mapped.
-        self.slot(3)
+        self.slot(self.first_table())
     }
 
     /// The frame of a private page by its position among all pages.
     pub fn frame(&self, page: usize) -> u64 {
-        self.slot(3 + self.tables + page)
+        self.slot(self.first_table() + self.tables + page)
     }
 
     /// The frame of the private page at an address.
@@ -227,6 +285,7 @@ impl Process {
         cnode_bits: u8,
     ) -> Result<(), InitError> {
         self.extents = layout.extents.clone();
+        self.threads = layout.threads;
         let tables = vspace::tables(&self.extents);
         self.tables = tables.len();
 
@@ -236,25 +295,30 @@ impl Process {
             .filter(|page| matches!(page, Source::New(_)))
             .count() as u64;
         let cnode_bytes = 1 << (cnode_bits + SLOT_BITS);
-        // The TCB, the smallest object, comes last and is counted as a page.
-        let bytes = cnode_bytes + (new_pages + 2 + self.tables as u64) * PAGE_BYTES;
+        // What is smaller than a page comes last.
+        let pages = new_pages + 1 + self.tables as u64;
+        let bytes = cnode_bytes + pages * PAGE_BYTES + self.threads.object_bytes();
         self.blocks = objects.blocks(bytes).map_err(|_| InitError::OutOfMemory)?;
-        let slots = objects.slots(3 + self.tables + layout.pages.len());
+        let first_table = self.first_table();
+        let slots = objects.slots(first_table + self.tables + layout.pages.len());
         self.slots = Some(slots.map_err(|_| InitError::OutOfMemory)?);
 
         let mut maker = Maker::new(self.blocks.iter());
         let result = (|| {
             maker.make(ObjectType::CNode, cnode_bits, self.slot(0), 1)?;
-            maker.make(ObjectType::PML4, 0, self.slot(2), 1)?;
+            maker.make(ObjectType::PML4, 0, self.root().bits(), 1)?;
             for (position, table) in tables.iter().enumerate() {
-                maker.make(table.object(), 0, self.slot(3 + position), 1)?;
+                maker.make(table.object(), 0, self.slot(first_table + position), 1)?;
             }
             self.make_pages(objects, &mut maker, &layout.pages)?;
-            maker.make(ObjectType::Tcb, 0, self.slot(1), 1)?;
+            let (threads, notifications) = (self.threads.count, self.threads.notifications());
+            maker.make(ObjectType::Tcb, 0, self.tcb(0).bits(), threads)?;
+            let first = self.slot(2 + threads);
+            maker.make(ObjectType::Notification, 0, first, notifications)?;
 
             objects.asid_pool.assign(self.root())?;
             for (position, table) in tables.iter().enumerate() {
-                table.map(self.root(), self.slot(3 + position))?;
+                table.map(self.root(), self.slot(first_table + position))?;
             }
             let addresses = self.extents.iter().flat_map(|extent| {
                 (0..u64::from(extent.pages))
@@ -305,30 +369,26 @@ impl Process {
         Ok(())
     }
 
-    /// Lets the thread run from `entry` with its stack pointer at the top of its stack.
-    pub fn start(
-        &self,
-        entry: u64,
-        priority: u8,
-        cnode_bits: u8,
-        fault_endpoint: u64,
-    ) -> Result<(), sel4::Error> {
+    /// Makes the threads ready and lets the first run from `entry` with its stack pointer at the
+    /// top of its stack; it is the one that starts the others.
+    pub fn start(&self, entry: u64, priority: u8, cnode_bits: u8) -> Result<(), sel4::Error> {
         let guard = sel4::cnode_guard(0, u64::BITS as u8 - cnode_bits);
-        let ipc_buffer = self.frame_at(IPC_BUFFER).unwrap_or(0);
-        let tcb = self.tcb();
-        tcb.configure(
-            fault_endpoint,
-            PrioProps {
-                maximum: priority,
-                priority,
-            },
-            self.cnode(),
-            guard,
-            self.root(),
-            0,
-            IPC_BUFFER,
-            cap::Page::from_bits(ipc_buffer),
-        )?;
+        for thread in 0..self.threads.count {
+            let buffer = ipc_buffer(thread);
+            self.tcb(thread).configure(
+                slot::fault(thread),
+                PrioProps {
+                    maximum: priority,
+                    priority,
+                },
+                self.cnode(),
+                guard,
+                self.root(),
+                0,
+                buffer,
+                cap::Page::from_bits(self.frame_at(buffer).unwrap_or(0)),
+            )?;
+        }
         // As after a call instruction: 8 below a multiple of 16.
         let context = UserContext {
             rip: entry,
@@ -336,7 +396,8 @@ impl Process {
             rflags: RFLAGS,
             ..UserContext::default()
         };
-        tcb.write_registers(true, 0, INITIAL_REGISTERS, &context)
+        self.tcb(0)
+            .write_registers(true, 0, INITIAL_REGISTERS, &context)
     }
 
     /// Takes everything away. The caller has told the VAS server before.

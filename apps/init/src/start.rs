@@ -15,9 +15,9 @@ use protocol::{Name, limits};
 use sel4::{BootInfo, CapRights, ObjectType, cap};
 
 use crate::memory::{Objects, first};
-use crate::process::{Layout, Process};
+use crate::process::{Layout, Process, Threads};
 use crate::server::Server;
-use crate::system::{SERVER, System};
+use crate::system::{SERVER, Sender, System};
 use crate::{vspace, watch};
 
 const DEPTH: u8 = u64::BITS as u8;
@@ -207,7 +207,10 @@ fn start_server(
     let mut process = Process::new(SERVER, None, 0);
     let layout = Layout::new(
         &description.program,
-        description.stack_bytes.to_native(),
+        Threads {
+            count: 1,
+            stack_bytes: description.stack_bytes.to_native(),
+        },
         image,
         start_page,
         None,
@@ -233,7 +236,15 @@ fn start_server(
         CapRights::ALL,
         guard,
     )?;
-    give(slot::FAULT, fault_endpoint.bits())?;
+    cnode.mint(
+        slot::FAULT,
+        cnode_bits,
+        Objects::CNODE,
+        fault_endpoint.bits(),
+        DEPTH,
+        CapRights::ALL,
+        Sender::Fault(SERVER, 0).badge(),
+    )?;
     give(slot::TCB, process.tcb().bits())?;
     give(slot::VSPACE, process.root().bits())?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
@@ -253,7 +264,6 @@ fn start_server(
         description.program.entry.to_native(),
         image::SERVER_PRIORITY,
         cnode_bits,
-        slot::FAULT,
     )?;
     Ok(process)
 }

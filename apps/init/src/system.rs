@@ -7,7 +7,7 @@ use core::fmt::Write;
 
 use image::Image;
 use protocol::Name;
-use protocol::address_map::{FILES, IPC_BUFFER, PAGE_BYTES};
+use protocol::address_map::{FILES, PAGE_BYTES, ipc_buffer};
 use protocol::limits;
 use protocol::message::{Principal, PrivateForm, SessionCreated};
 use protocol::process::{
@@ -16,24 +16,51 @@ use protocol::process::{
 };
 use protocol::wire::{self, WORDS, Words};
 use runtime::println;
-use sel4::{CapRights, Fault, MessageInfo, cap};
+use sel4::{BADGE_BITS, CapRights, Fault, MessageInfo, cap};
 
 use crate::console;
 use crate::fault::Report;
 use crate::memory::{Objects, first};
-use crate::process::{Layout, Process};
+use crate::process::{Layout, Process, Threads};
 use crate::server::Server;
 
 const DEPTH: u8 = u64::BITS as u8;
 
-/// Badge of a process's cap to init: its number, and in the lowest bit whether the message
-/// comes from the kernel, as a fault.
-fn badge(process: ProcessId, fault: bool) -> u64 {
-    u64::from(process.0) << 1 | u64::from(fault)
+/// Who sends a message to init.
+#[derive(Clone, Copy)]
+pub enum Sender {
+    /// A process.
+    Process(ProcessId),
+    /// The kernel, because this thread faulted.
+    Fault(ProcessId, usize),
 }
 
-/// Highest process number that fits a badge (seL4 5.0.0 keeps 28 bits).
-const LAST_PROCESS: u32 = (1 << 27) - 1;
+/// Bits of a badge that say that it is a fault, and of which thread.
+const THREAD_BITS: u32 = (2 * limits::THREADS as u32 - 1).ilog2() + 1;
+
+impl Sender {
+    /// The badge of its cap to init.
+    pub fn badge(self) -> u64 {
+        let (process, thread) = match self {
+            Sender::Process(process) => (process, 0),
+            Sender::Fault(process, thread) => (process, thread as u64 * 2 + 1),
+        };
+        u64::from(process.0) << THREAD_BITS | thread
+    }
+
+    /// Who has the cap with this badge.
+    fn of(badge: u64) -> Self {
+        let process = ProcessId((badge >> THREAD_BITS) as u32);
+        let thread = badge % (1 << THREAD_BITS);
+        match thread % 2 {
+            0 => Sender::Process(process),
+            _ => Sender::Fault(process, thread as usize / 2),
+        }
+    }
+}
+
+/// Highest process number that fits a badge.
+const LAST_PROCESS: u32 = (1 << (BADGE_BITS as u32 - THREAD_BITS)) - 1;
 
 /// All that init knows.
 pub struct System {
@@ -77,15 +104,13 @@ impl System {
             let (info, badge, registers) = message;
             let length = (info.length() as usize).min(WORDS);
             sel4::read_message(&mut words[..length], registers);
-            let sender = ProcessId((badge >> 1) as u32);
-            let answer = if badge & 1 == 1 {
-                self.fault(
-                    sender,
-                    Fault::from_message(info, registers).unwrap_or(Fault::NullFault),
-                );
-                Answer::None
-            } else {
-                self.request(sender, info.label(), length, &mut words)
+            let answer = match Sender::of(badge) {
+                Sender::Fault(process, thread) => {
+                    let fault = Fault::from_message(info, registers);
+                    self.fault(process, thread, fault.unwrap_or(Fault::NullFault));
+                    Answer::None
+                }
+                Sender::Process(process) => self.request(process, info.label(), length, &mut words),
             };
             if let Some(ended) = self.ended(main) {
                 self.finish(main, ended.status);
@@ -217,6 +242,8 @@ impl System {
                 .try_into()
                 .map_err(|_| InitError::Malformed)?,
             files: heapless::Vec::new(),
+            threads: component.threads,
+            stack_bytes: component.stack_bytes.to_native(),
         };
         let mut contents = Vec::new();
         let mut base = FILES;
@@ -239,7 +266,10 @@ impl System {
 
         let layout = Layout::new(
             &component.program,
-            component.stack_bytes.to_native(),
+            Threads {
+                count: component.threads.into(),
+                stack_bytes: info.stack_bytes,
+            },
             image,
             start_page,
             Some(self.server.locking),
@@ -272,7 +302,6 @@ impl System {
                 component.program.entry.to_native(),
                 component.priority,
                 CNODE_BITS,
-                slot::FAULT,
             )
             .map_err(|_| InitError::OutOfMemory)
     }
@@ -288,14 +317,19 @@ impl System {
         let cnode = process.cnode();
         let all = CapRights::ALL;
         let guard = sel4::cnode_guard(0, DEPTH - CNODE_BITS);
-        cnode.copy(
-            slot::TCB,
-            CNODE_BITS,
-            root,
-            process.tcb().bits(),
-            DEPTH,
-            all,
-        )?;
+        let copy = |to: u64, cap: u64| cnode.copy(to, CNODE_BITS, root, cap, DEPTH, all);
+        let mint = |to: u64, sender: Sender| {
+            let endpoint = self.endpoint.bits();
+            cnode.mint(to, CNODE_BITS, root, endpoint, DEPTH, all, sender.badge())
+        };
+        mint(slot::INIT, Sender::Process(process.id))?;
+        for thread in 0..process.threads.count {
+            copy(slot::tcb(thread), process.tcb(thread).bits())?;
+            mint(slot::fault(thread), Sender::Fault(process.id, thread))?;
+        }
+        for (thread, notification) in process.notifications().enumerate() {
+            copy(slot::notification(thread), notification)?;
+        }
         cnode.mint(
             slot::CNODE,
             CNODE_BITS,
@@ -314,21 +348,8 @@ impl System {
             // It may run there and come back, and map nothing.
             CapRights::READ,
         )?;
-        for (to, fault) in [(slot::INIT, false), (slot::FAULT, true)] {
-            let badge = badge(process.id, fault);
-            cnode.mint(
-                to,
-                CNODE_BITS,
-                root,
-                self.endpoint.bits(),
-                DEPTH,
-                all,
-                badge,
-            )?;
-        }
         for (to, index) in (slot::ENDPOINTS..).zip(endpoints) {
-            let endpoint = self.endpoints[index];
-            cnode.copy(to, CNODE_BITS, root, endpoint, DEPTH, all)?;
+            copy(to, self.endpoints[index])?;
         }
         cnode.move_(
             slot::SESSION,
@@ -367,6 +388,9 @@ impl System {
             self.processes.retain(|process| process.id != child);
             return Ok(Some(ended));
         }
+        if self.find(child).is_some_and(|child| child.waiter.is_some()) {
+            return Err(InitError::NotFound);
+        }
         let reply = self.objects.slots(1).map_err(|_| InitError::OutOfMemory)?;
         let saved = Objects::CNODE.save_caller(first(&reply), DEPTH);
         if saved.is_err() {
@@ -396,20 +420,23 @@ impl System {
         }
     }
 
-    fn fault(&mut self, sender: ProcessId, fault: Fault) {
+    fn fault(&mut self, sender: ProcessId, thread: usize, fault: Fault) {
         let Some(process) = self.processes.iter().find(|process| process.id == sender) else {
             return;
         };
         let active = process
-            .frame_at(IPC_BUFFER)
+            .frame_at(ipc_buffer(thread))
             .and_then(|frame| self.objects.read_word(frame, sel4::USER_DATA_OFFSET).ok())
             .map_or(ActiveSpace::OWN, ActiveSpace::from_word);
         let report = Report::new(fault, process, active, &self.server);
-        println!(
-            "init: {} ({}) faulted: {report}",
-            self.name(sender),
-            sender.0
-        );
+        let name = self.name(sender);
+        match thread {
+            0 => println!("init: {name} ({}) faulted: {report}", sender.0),
+            _ => println!(
+                "init: {name} ({}) faulted in thread {thread}: {report}",
+                sender.0
+            ),
+        }
         let address = report.address;
         let mut ended = Ended::from(ExitStatus::Faulted { address });
         // What does not fit is told on the console only.

@@ -436,7 +436,7 @@ fn malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there() -> 
             (base..base + 16 * 4096).contains(&place),
             "not in the VAS's segment",
         )?;
-        check(malloc(64 * 4096).is_null(), "more than there is")?;
+        check(malloc(1 << 40).is_null(), "more than there is")?;
         check(malloc(usize::MAX).is_null(), "more than there can be")?;
         spaces.push((vid, sid, vh, memory));
     }

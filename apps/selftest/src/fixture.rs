@@ -29,6 +29,8 @@ pub mod actor {
     pub const GROUP: &str = "actor-group";
     /// User 2000 of group 200.
     pub const OTHER: &str = "actor-other";
+    /// The same, with as many threads as there may be.
+    pub const THREADS: &str = "actor-threads";
     /// User 3000, who has a quota.
     pub const PROMISED: &str = "actor-promised";
 }

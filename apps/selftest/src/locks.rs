@@ -44,25 +44,25 @@ tests! {
 }
 
 /// A word of the board for each actor, to be seen without the lock.
-const BOARD: u64 = BASE + SIZE;
+pub const BOARD: u64 = BASE + SIZE;
 
 /// A lockable segment at [`BASE`], in a VAS for writing and in another for reading, and a board in
 /// both, which this process is attached to also through a third, without a lock.
-struct Room {
-    vas: Vas,
-    reading: Vas,
-    segment: Segment,
-    board: Segment,
+pub struct Room {
+    pub vas: Vas,
+    pub reading: Vas,
+    pub segment: Segment,
+    pub board: Segment,
     view: Vas,
     watch: Attachment,
 }
 
-fn lockable(name: &str, base: u64) -> Result<Segment, Error> {
+pub fn lockable(name: &str, base: u64) -> Result<Segment, Error> {
     client_lib::seg_alloc_lockable(name, base, SIZE, Some(PageSize::Small), EVERYONE)
 }
 
 impl Room {
-    fn new() -> Result<Self, Error> {
+    pub fn new() -> Result<Self, Error> {
         let vas = client_lib::vas_create("room", EVERYONE)?;
         let reading = client_lib::vas_create("reading", EVERYONE)?;
         let view = client_lib::vas_create("view", EVERYONE)?;
@@ -84,7 +84,7 @@ impl Room {
         })
     }
 
-    fn set_mode(&self, mode: LockMode) -> Result<(), Error> {
+    pub fn set_mode(&self, mode: LockMode) -> Result<(), Error> {
         let command = || VasCommand::LockMode(mode);
         client_lib::vas_ctl(&self.vas, command())?;
         client_lib::vas_ctl(&self.reading, command())
@@ -93,13 +93,13 @@ impl Room {
     /// Starts an actor that enters one of the VASes and says so in the word of the board, and
     /// leaves when told.
     #[track_caller]
-    fn start(&self, vas: &str, word: u64) -> Result<ProcessId, Failure> {
+    pub fn start(&self, vas: &str, word: u64) -> Result<ProcessId, Failure> {
         let word = BOARD + 8 * word;
         fixture::start(actor::OTHER, &format!("stay {vas} {word}"))
     }
 
     /// Clears the board.
-    fn clear(&self) -> Outcome {
+    pub fn clear(&self) -> Outcome {
         inside(&self.watch, || {
             (0..5).for_each(|word| store(BOARD + 8 * word, 0));
             Ok(())
@@ -108,13 +108,13 @@ impl Room {
 
     /// Waits until the actor of this word has entered.
     #[track_caller]
-    fn entered(&self, word: u64) -> Outcome {
+    pub fn entered(&self, word: u64) -> Outcome {
         inside(&self.watch, || wait_for(BOARD + 8 * word, 1))
     }
 
     /// Tells the actor of this word to leave.
     #[track_caller]
-    fn leave(&self, word: u64) -> Outcome {
+    pub fn leave(&self, word: u64) -> Outcome {
         inside(&self.watch, || {
             store(BOARD + 8 * word, 2);
             Ok(())
@@ -123,14 +123,14 @@ impl Room {
 
     /// Fails if the actor of this word enters although it has all the time for it.
     #[track_caller]
-    fn stays_outside(&self, word: u64) -> Outcome {
+    pub fn stays_outside(&self, word: u64) -> Outcome {
         give_way();
         inside(&self.watch, || {
             check_equal("word of who waits", load(BOARD + 8 * word), 0)
         })
     }
 
-    fn remove(self) -> Outcome {
+    pub fn remove(self) -> Outcome {
         detach(self.watch)?;
         for vas in [&self.vas, &self.reading, &self.view] {
             client_lib::vas_delete(vas)?;
@@ -140,11 +140,11 @@ impl Room {
     }
 }
 
-const DONE: ExitStatus = ExitStatus::Exited(common::verdict::DONE);
+pub const DONE: ExitStatus = ExitStatus::Exited(common::verdict::DONE);
 
 /// What a process of another user is answered that tries to enter.
 #[track_caller]
-fn others_try(vas: &str, access: &str, expected: Result<Rights, Error>) -> Outcome {
+pub fn others_try(vas: &str, access: &str, expected: Result<Rights, Error>) -> Outcome {
     fixture::answered(
         actor::OTHER,
         &format!("try-switch {vas} {access}"),
@@ -152,8 +152,8 @@ fn others_try(vas: &str, access: &str, expected: Result<Rights, Error>) -> Outco
     )
 }
 
-const FREE: Result<Rights, Error> = Ok(Rights::empty());
-const LOCKED: Result<Rights, Error> = Err(Error::Locked);
+pub const FREE: Result<Rights, Error> = Ok(Rights::empty());
+pub const LOCKED: Result<Rights, Error> = Err(Error::Locked);
 
 fn row_7_switching_takes_every_lock_of_the_vas() -> Outcome {
     let all = client_lib::vas_create("all", EVERYONE)?;

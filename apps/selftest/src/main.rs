@@ -31,6 +31,7 @@ mod segments;
 mod sharing;
 mod state;
 mod switching;
+mod threads;
 mod vases;
 
 use alloc::vec::Vec;
@@ -54,6 +55,7 @@ const THEMES: &[&[Test]] = &[
     locks::TESTS,
     data::TESTS,
     rules::TESTS,
+    threads::TESTS,
     processes::TESTS,
     faults::TESTS,
     malformed::TESTS,

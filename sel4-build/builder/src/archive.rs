@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use image::{HEADER_BYTES, Header, encode_manifest};
-use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, STACK_TOP};
+use protocol::address_map::{IMAGE_BASE, PAGE_BYTES, stack_top};
 use protocol::limits;
 
 use crate::description::{Bytes, Source, System};
@@ -18,8 +18,8 @@ use crate::program::Program;
 /// Most bytes of a manifest: more than a thousand components.
 const MANIFEST_MAXIMUM: usize = 1 << 20;
 
-/// Extents of private memory that a process has beside its program and files: stack, IPC
-/// buffer, start information.
+/// Extents of private memory that a process has beside its program, files and stacks: IPC
+/// buffers, start information, the pages that say who must take locks.
 const OTHER_EXTENTS: usize = 3;
 
 /// A program placed in the archive.
@@ -44,9 +44,9 @@ impl Pages {
     }
 }
 
-/// Where programs with a stack of that size may lie; the page below a stack is its guard.
-fn program_range(stack: Bytes) -> Range<u64> {
-    IMAGE_BASE..STACK_TOP - stack.0 - PAGE_BYTES
+/// Where programs with so many stacks of that size may lie; the page below a stack is its guard.
+fn program_range(threads: u8, stack: Bytes) -> Range<u64> {
+    IMAGE_BASE..stack_top(threads.into(), stack.0)
 }
 
 /// Makes the archive of a checked description; `executables` says where the executable of
@@ -57,10 +57,11 @@ pub fn build(
 ) -> Result<Vec<u8>> {
     let mut pages = Pages::default();
     let mut placed = BTreeMap::new();
-    let stacks = std::iter::once(system.server.stack)
-        .chain(system.components.iter().map(|component| component.stack));
-    for ((key, source), stack) in system.sources().zip(stacks) {
-        let allowed = program_range(stack);
+    let components = system.components.iter();
+    let stacks = std::iter::once((1, system.server.stack))
+        .chain(components.map(|component| (component.threads, component.stack)));
+    for ((key, source), (threads, stack)) in system.sources().zip(stacks) {
+        let allowed = program_range(threads, stack);
         let program = match placed.get(&source) {
             Some(program) => program,
             None => {
@@ -82,7 +83,8 @@ pub fn build(
     }
     for component in &system.components {
         let segments = placed[&component.source()].segments.len();
-        let extents = segments + component.files.len() + OTHER_EXTENTS;
+        let stacks = usize::from(component.threads);
+        let extents = segments + component.files.len() + stacks + OTHER_EXTENTS;
         ensure!(
             extents <= limits::PRIVATE_EXTENTS,
             "component.{}.files: {segments} segments and {} files are too many",
@@ -177,6 +179,7 @@ fn encode(
             user: component.user,
             groups: &component.groups,
             priority: component.priority,
+            threads: component.threads,
             stack_bytes: component.stack.0,
             may_spawn: component.may_spawn,
             files,
@@ -240,6 +243,7 @@ mod tests {
     use crate::program::testing::{code, executable, linked};
     use image::Image;
     use object::elf;
+    use protocol::address_map::STACK_TOP;
     use std::path::PathBuf;
 
     const DESCRIPTION: &str = r#"
@@ -397,7 +401,7 @@ path = "long"
         for name in names {
             description += &format!("[[file]]\nname = \"{name}\"\npath = \"input\"\n");
         }
-        let most = limits::PRIVATE_EXTENTS - limits::FILES - OTHER_EXTENTS;
+        let most = limits::PRIVATE_EXTENTS - limits::FILES - OTHER_EXTENTS - 1;
         for (segments, accepted) in [(most, true), (most + 1, false)] {
             let parts: Vec<_> = (0..segments as u64)
                 .map(|index| code(IMAGE_BASE + 2 * index * PAGE_BYTES))

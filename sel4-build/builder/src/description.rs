@@ -287,10 +287,13 @@ pub struct Component {
     /// The groups it belongs to.
     #[serde(default)]
     pub groups: Vec<u32>,
-    /// Priority of its first thread.
+    /// Priority of its threads.
     #[serde(default = "default_priority")]
     pub priority: u8,
-    /// Bytes of its first thread's stack.
+    /// Threads it may have at one time, with the first.
+    #[serde(default = "default_threads")]
+    pub threads: u8,
+    /// Bytes of the stack of each.
     #[serde(default = "default_stack")]
     pub stack: Bytes,
     /// Names of the files it is given.
@@ -325,6 +328,10 @@ pub struct File {
     pub name: String,
     /// Where it is on the host.
     pub path: PathBuf,
+}
+
+fn default_threads() -> u8 {
+    1
 }
 
 fn default_time_limit() -> u64 {
@@ -445,7 +452,7 @@ impl System {
             let reason = format!("slots and heap take {needs}, of {share} that init has");
             return wrong("server.slots_bits", reason);
         }
-        check_stack("server.stack", server.stack)?;
+        check_stacks("server.stack", server.stack, 1)?;
         for (question, name) in server.policies() {
             let key = format!("server.{question}");
             check_name(&key, name)?;
@@ -557,7 +564,8 @@ impl System {
             1,
             image::COMPONENT_PRIORITY,
         )?;
-        check_stack(&key("stack"), component.stack)?;
+        check_range(&key("threads"), component.threads, 1, limits::THREADS as u8)?;
+        check_stacks(&key("stack"), component.stack, component.threads)?;
         if component.files.len() > limits::FILES {
             return wrong(key("files"), format!("more than {}", limits::FILES));
         }
@@ -677,9 +685,10 @@ pub fn parse_memory(text: &str) -> Result<Bytes, String> {
     }
 }
 
-fn check_stack(key: &str, stack: Bytes) -> Result<(), Wrong> {
+fn check_stacks(key: &str, stack: Bytes, threads: u8) -> Result<(), Wrong> {
     // The rest of the addresses below the top of the stack is for the program.
-    check_range(key, stack, Bytes(PAGE_BYTES), Bytes(STACK_TOP / 4))?;
+    let most = STACK_TOP / 4 / u64::from(threads);
+    check_range(key, stack, Bytes(PAGE_BYTES), Bytes(most))?;
     check_multiple(key, stack, PAGE_BYTES)
 }
 
@@ -761,6 +770,7 @@ path = "README.md"
         let writer = &system.components[0];
         assert_eq!(writer.source().binary, "writer");
         assert_eq!(writer.priority, 100);
+        assert_eq!(writer.threads, 1);
         assert_eq!(writer.stack, Bytes(64 << 10));
         assert!(writer.may_spawn && !system.components[1].may_spawn);
         assert_eq!(system.components[1].stack, Bytes(128 << 10));
@@ -832,6 +842,28 @@ path = "README.md"
         ] {
             assert_refused(line, "", "line", &format!("missing field `{key}`"));
         }
+    }
+
+    #[test]
+    fn more_threads_than_there_may_be_or_that_have_no_room_are_refused() {
+        for threads in [0, limits::THREADS + 1] {
+            let line = format!("threads = {threads}");
+            let reason = format!("{threads} is not 1 to {}", limits::THREADS);
+            assert_refused(
+                "may_spawn = true",
+                &line,
+                "component.writer.threads",
+                &reason,
+            );
+        }
+        // The stacks of all have as much room as one alone.
+        let stacks = "stack = \"256M\"\nthreads = 3";
+        assert_refused(
+            "stack = \"128K\"",
+            stacks,
+            "component.reader.stack",
+            "is not 4K to",
+        );
     }
 
     #[test]

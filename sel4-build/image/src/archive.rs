@@ -211,7 +211,7 @@ impl<'a> Image<'a> {
             (1..=limits::SERVER_SLOTS_BITS).contains(&server.slots_bits),
             "server.slots_bits",
         )?;
-        self.check_program(&server.program, server.stack_bytes.to_native())?;
+        self.check_program(&server.program, server.stack_bytes.to_native(), 1)?;
 
         require(system.quotas.len() <= limits::QUOTAS, "quotas")?;
         for component in system.components.iter() {
@@ -241,7 +241,15 @@ impl<'a> Image<'a> {
                         .all(|index| index.to_native() < system.endpoints.to_native()),
                 "component.endpoints",
             )?;
-            self.check_program(&component.program, component.stack_bytes.to_native())?;
+            require(
+                (1..=limits::THREADS as u8).contains(&component.threads),
+                "component.threads",
+            )?;
+            self.check_program(
+                &component.program,
+                component.stack_bytes.to_native(),
+                component.threads,
+            )?;
         }
         for file in system.files.iter() {
             require(is_name(&file.name), "file.name")?;
@@ -255,7 +263,12 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    fn check_program(&self, program: &ArchivedProgram<'_>, stack_bytes: u64) -> Result<(), Error> {
+    fn check_program(
+        &self,
+        program: &ArchivedProgram<'_>,
+        stack_bytes: u64,
+        threads: u8,
+    ) -> Result<(), Error> {
         let require = |holds: bool, what| {
             if holds {
                 Ok(())
@@ -267,9 +280,10 @@ impl<'a> Image<'a> {
             stack_bytes > 0 && stack_bytes.is_multiple_of(PAGE_BYTES),
             "stack_bytes",
         )?;
-        // The guard page lies below the stack.
+        // A guard page lies below each stack.
         let limit = stack_bytes
             .checked_add(PAGE_BYTES)
+            .and_then(|bytes| bytes.checked_mul(threads.into()))
             .and_then(|bytes| STACK_TOP.checked_sub(bytes))
             .ok_or(Error::Invalid("stack_bytes"))?;
         let mut free_from = IMAGE_BASE;
@@ -311,6 +325,7 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::manifest::{Component, File, Policy, Program, Quota, Segment, Server};
+    use protocol::address_map::stack_top;
 
     const PAGE: usize = PAGE_BYTES as usize;
     /// Where the pages of the test archives begin.
@@ -350,6 +365,7 @@ mod tests {
         user: 1000,
         groups: &[100, 200],
         priority: 100,
+        threads: 3,
         stack_bytes: 4 * PAGE_BYTES,
         may_spawn: true,
         files: &[0],
@@ -426,6 +442,7 @@ mod tests {
         assert_eq!(component.user.to_native(), 1000);
         assert_eq!(*component.groups, [100, 200]);
         assert_eq!(component.priority, 100);
+        assert_eq!(component.threads, 3);
         assert_eq!(component.stack_bytes.to_native(), 4 * PAGE_BYTES);
         assert!(component.may_spawn);
         assert_eq!(*component.files, [0]);
@@ -641,6 +658,20 @@ mod tests {
             ),
             (
                 Component {
+                    threads: 0,
+                    ..COMPONENT
+                },
+                "component.threads",
+            ),
+            (
+                Component {
+                    threads: limits::THREADS as u8 + 1,
+                    ..COMPONENT
+                },
+                "component.threads",
+            ),
+            (
+                Component {
                     files: &[0; limits::FILES + 1],
                     ..COMPONENT
                 },
@@ -679,7 +710,9 @@ mod tests {
             invalid("segment.memory_pages")
         );
         // The last page below the guard page is free, the guard page is not.
-        let guard = STACK_TOP - COMPONENT.stack_bytes - PAGE_BYTES;
+        let last = usize::from(COMPONENT.threads) - 1;
+        let stack = stack_top(last, COMPONENT.stack_bytes) - COMPONENT.stack_bytes;
+        let guard = stack - PAGE_BYTES;
         assert_eq!(
             segment_refusal(|segments| segments[1].address = guard - 2 * PAGE_BYTES),
             None

@@ -92,9 +92,11 @@ pub struct Component<'a> {
     /// The groups it belongs to.
     #[rkyv(with = InlineAsBox)]
     pub groups: &'a [u32],
-    /// Priority of its first thread.
+    /// Priority of its threads.
     pub priority: u8,
-    /// Bytes of its first thread's stack: a multiple of 4 KiB.
+    /// Threads it may have at one time, with the first.
+    pub threads: u8,
+    /// Bytes of the stack of each: a multiple of 4 KiB.
     pub stack_bytes: u64,
     /// Whether it may start components.
     pub may_spawn: bool,

@@ -23,6 +23,8 @@
 //! | [`server_main!`] | the VAS server | serial port; a panic powers off |
 //! | [`root_main!`] | `init`, the root task | serial port; a panic powers off |
 //!
+//! A process has as many threads as the system description gives it: see [`thread`].
+//!
 //! Where capabilities and pages are is agreed in [`protocol::process::slot`] and
 //! [`protocol::address_map`].
 
@@ -34,6 +36,7 @@ pub mod heap;
 pub mod process;
 pub mod root;
 pub mod serial;
+pub mod thread;
 
 // What the C library and the standard library give to programs of the host. Components abort
 // when they panic; where programs unwind, this crate is only checked.

@@ -119,7 +119,8 @@ pub fn spawn(component: &str, arguments: &str) -> Result<ProcessId, InitError> {
 ///
 /// # Errors
 ///
-/// [`InitError::NotFound`] if it is not a process that this one started, or was waited for.
+/// [`InitError::NotFound`] if it is not a process that this one started, or is or was
+/// waited for.
 pub fn wait(process: ProcessId) -> Result<ExitStatus, InitError> {
     wait_for_report(process).map(|ended| ended.status)
 }

@@ -27,6 +27,11 @@ const RECEIVE_CNODE: usize = CAPS_OR_BADGES + MAX_EXTRA_CAPS;
 const RECEIVE_INDEX: usize = RECEIVE_CNODE + 1;
 const RECEIVE_DEPTH: usize = RECEIVE_INDEX + 1;
 
+/// The first word behind the buffer.
+const THREAD: usize = RECEIVE_DEPTH + 1;
+/// Words of [`thread_word`]: those behind the buffer in its page of 4 KiB.
+pub const THREAD_WORDS: usize = 4096 / size_of::<u64>() - THREAD;
+
 const _: () = assert!((RECEIVE_DEPTH + 1) * size_of::<u64>() == 1 << IPC_BUFFER_BITS);
 
 #[inline(always)]
@@ -126,6 +131,29 @@ pub fn user_data() -> u64 {
 #[inline]
 pub fn set_user_data(value: u64) {
     write(USER_DATA, value);
+}
+
+/// A word of the thread's own, behind its IPC buffer. For threads whose IPC buffer begins at the
+/// beginning of a page; the kernel does not use what is behind it.
+///
+/// # Panics
+///
+/// If there is no such word: there are [`THREAD_WORDS`].
+#[inline]
+pub fn thread_word(index: usize) -> u64 {
+    assert!(index < THREAD_WORDS);
+    read(THREAD + index)
+}
+
+/// Sets a word of [`thread_word`].
+///
+/// # Panics
+///
+/// As there.
+#[inline]
+pub fn set_thread_word(index: usize, value: u64) {
+    assert!(index < THREAD_WORDS);
+    write(THREAD + index, value);
 }
 
 /// Puts a message in place, all but the first four words, which are returned: they go into

@@ -55,9 +55,9 @@ pub use error::Error;
 pub use fault::{Fault, LookupFailure};
 pub use interfaces::*;
 pub use ipc_buffer::{
-    IPC_BUFFER_BITS, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH, USER_DATA_OFFSET, badge, message_register,
-    read_message, set_extra_cap, set_message_register, set_receive_path, set_user_data, user_data,
-    write_message,
+    IPC_BUFFER_BITS, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH, THREAD_WORDS, USER_DATA_OFFSET, badge,
+    message_register, read_message, set_extra_cap, set_message_register, set_receive_path,
+    set_thread_word, set_user_data, thread_word, user_data, write_message,
 };
 pub use message_info::MessageInfo;
 pub use object::{

@@ -73,6 +73,7 @@ fn write(archive: &mut [u8; BYTES], input: &mut Unstructured<'_>) -> usize {
         user: input.arbitrary().unwrap_or(0),
         groups: &[100, 200],
         priority: 100,
+        threads: input.arbitrary().unwrap_or(2),
         stack_bytes: 4 * PAGE_BYTES,
         may_spawn: input.arbitrary().unwrap_or(true),
         files: &[0],

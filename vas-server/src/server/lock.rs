@@ -3,8 +3,9 @@
 //! Locks of segments: the arbiter, and what clients are shown of locks.
 //!
 //! See [`protocol::lock`] for what is done without the server. An attachment takes the locks of
-//! its VAS in order of the segments' indexes, the same for all VASes, and waits with no others;
-//! so there is no cycle. Who waits for a lock is let in by the order in which it asked.
+//! its VAS in order of the segments' indexes, the same for all VASes, and the thread that waits
+//! has no others; so there is no cycle. Other threads of the process may hold the locks of its
+//! other attachments meanwhile; one that makes itself wait for those stays where it is. Who waits for a lock is let in by the order in which it asked.
 //!
 //! What is remembered of one that waits lies in its attachment, and it takes one slot. If it waits
 //! until a time, the timer runs, which wakes the server ([`Server::tick`]). The timer is not set
@@ -223,7 +224,7 @@ impl<K: Kernel> Server<K> {
             self.advance(key, &mut queues);
             self.serve(queues);
             if self.is_waiting(key)
-                && let Err(error) = self.keep_waiting(session, key, request.wait)
+                && let Err(error) = self.keep_waiting(key, request.wait)
             {
                 self.stop_waiting(key);
                 self.give_back(key);
@@ -695,19 +696,9 @@ impl<K: Kernel> Server<K> {
     }
 
     /// Whether one that could not be let in at once waits.
-    fn keep_waiting(&mut self, session: Key, key: Key, wait: Wait) -> Result<(), Error> {
+    fn keep_waiting(&mut self, key: Key, wait: Wait) -> Result<(), Error> {
         if matches!(wait, Wait::No | Wait::AtMost { microseconds: 0 }) {
             return Err(Error::Locked);
-        }
-        // Who waits while it holds others' locks could wait for itself.
-        let others = keys_where(&self.attachments, |one| one.session == session);
-        let holds = |other: Key| {
-            let locks = self.locks_of(other);
-            let mut locks = locks.iter().map(|&(segment, _)| self.lock(segment));
-            locks.any(|lock| lock.is_held(other.index, Access::ReadOnly))
-        };
-        if others.into_iter().any(|other| other != key && holds(other)) {
-            return Err(Error::Inside);
         }
         let caller = self.resources.save_caller()?;
         let attachment = self.attachments.get_mut(key);

@@ -3,9 +3,9 @@
 //! Requests that take several steps, and ends that nobody waits for.
 //!
 //! What a request cannot finish is answered [`Error::Again`], and the same request goes on with it.
-//! A session has one such [`Work`] at most. Any other answer to any request of the session gives
-//! it up; what is given up is undone, and what ends without being asked for ends, in a queue that
-//! is worked off with each request.
+//! A session has one such [`Work`] at most. Any other answer to any request of the session, but to
+//! those about locks, gives it up; what is given up is undone, and what ends without being asked
+//! for ends, in a queue that is worked off with each request.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

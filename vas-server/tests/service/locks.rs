@@ -357,28 +357,17 @@ fn who_waits_and_ends_leaves_the_queue_and_no_slot_is_lost() {
 }
 
 #[test]
-fn who_holds_other_locks_must_not_wait() {
+fn a_thread_waits_for_locks_while_another_of_its_process_holds_them() {
     let mut scene = Scene::new();
-    let (holder, holding) = scene.attach(0, READ_ONLY);
-    scene
-        .world
-        .lock(&holder, holding, Wait::No)
-        .unwrap()
-        .unwrap();
     let (process, reading) = scene.attach(0, READ_ONLY);
-    let writing = scene
-        .world
-        .attach(&process, scene.vases[1], READ_WRITE)
-        .unwrap();
-    scene
-        .world
-        .lock(&process, reading, Wait::No)
-        .unwrap()
-        .unwrap();
-    let answer = scene.world.lock(&process, writing, Wait::Forever);
-    assert_eq!(answer, Ok(Err(Error::Inside)));
-    scene.world.unlock(&process, reading).unwrap();
-    assert!(scene.world.lock(&process, writing, Wait::Forever).is_err());
+    let vas = scene.vases[1];
+    let writing = scene.world.attach(&process, vas, READ_WRITE).unwrap();
+    let world = &mut scene.world;
+    world.lock(&process, reading, Wait::No).unwrap().unwrap();
+    let number = world.lock(&process, writing, Wait::Forever).unwrap_err();
+    assert_eq!(world.locked_later(number), None);
+    world.unlock(&process, reading).unwrap();
+    assert_eq!(world.locked_later(number), Some(Ok((CONSISTENT, None))));
 }
 
 #[test]

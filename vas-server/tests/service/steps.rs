@@ -24,6 +24,7 @@ struct Scene {
     process: Process,
     other: Process,
     vas: Held,
+    attached: Attached,
     /// Has nothing.
     spare: Held,
     segment: Held,
@@ -38,12 +39,13 @@ impl Scene {
         let spare = world.vas(&process, "spare");
         let segment = world.segment(&process, "large", BASE, SIZE);
         world.add(&process, vas, segment, READ_WRITE).unwrap();
-        world.attach(&process, vas, READ_WRITE).unwrap();
+        let attached = world.attach(&process, vas, READ_WRITE).unwrap();
         Scene {
             world,
             process,
             other,
             vas,
+            attached,
             spare,
             segment,
         }
@@ -106,6 +108,25 @@ fn steps(step: Step) -> u32 {
         steps += 1;
     }
     steps
+}
+
+#[test]
+fn locks_that_another_thread_takes_meanwhile_give_up_nothing() {
+    for (name, step, steps) in long() {
+        let mut scene = Scene::new();
+        for _ in 1..steps {
+            assert_eq!(step(&mut scene), Err(Error::Again), "{name}");
+            let Scene {
+                world,
+                process,
+                attached,
+                ..
+            } = &mut scene;
+            world.lock(process, *attached, Wait::No).unwrap().unwrap();
+            world.unlock(process, *attached).unwrap();
+        }
+        assert_eq!(step(&mut scene), Ok(()), "{name}");
+    }
 }
 
 /// Operations that take many steps on this kernel.

@@ -14,6 +14,7 @@ extern crate alloc;
 mod crash;
 mod data;
 mod lock;
+mod threads;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -175,6 +176,16 @@ fn act(words: &[&str]) -> Result<i32, Failure> {
         ["store-as-reader", vas] => data::store_as_reader(vas),
         ["follow-outside", vas, attachment] => data::follow_outside(vas, attachment),
         ["visit", vas, other, go] => data::visit(vas, other, go),
+        ["start-a-thread"] => threads::start_one(),
+        ["overflow-in-a-thread"] => threads::overflow(),
+        ["end-inside", vas] => threads::end_inside(vas),
+        ["fault-in", thread, one, other, word] => {
+            threads::fault_in(number(thread)?, one, other, number(word)?)
+        }
+        ["detach-under-a-thread", vas] => threads::detach_under(vas),
+        ["be-everywhere", vas, other, word, how] => {
+            threads::be_everywhere(vas, other, number(word)?, how)
+        }
         ["detach-inside", vas, base] => detach_inside(vas, number(base)?),
         _ => Err(Failure::new("no such behaviour")),
     };
