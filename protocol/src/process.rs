@@ -387,7 +387,7 @@ mod tests {
                     lock_mode,
                 };
                 let space = ActiveSpace {
-                    root: 4095,
+                    root: (1 << CNODE_BITS) - 1,
                     attachment: Some(active),
                 };
                 assert_eq!(ActiveSpace::from_word(space.word()), space);

@@ -39,7 +39,7 @@ tests! {
     a_thread_in_a_vas_enters_another_only_from_there,
     row_1_the_same_address_has_other_data_in_each_vas,
     allocating_through_what_may_only_be_read_is_a_fault,
-    malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there,
+    row_23_malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there,
     a_vas_that_may_only_be_read_has_scratch_memory,
     malloc_in_data_of_a_known_type_uses_their_heap,
 }
@@ -418,7 +418,7 @@ fn is_private(memory: *mut u8) -> bool {
     PRIVATE.contains(&(memory.addr() as u64))
 }
 
-fn malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there() -> Outcome {
+fn row_23_malloc_takes_memory_of_the_active_vas_and_free_gives_it_back_only_there() -> Outcome {
     let own = malloc(100);
     check(!own.is_null() && is_private(own), "not the process's own")?;
     let mut spaces = alloc::vec::Vec::new();

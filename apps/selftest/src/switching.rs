@@ -24,7 +24,7 @@ tests! {
     the_same_address_holds_different_data_in_each_of_two_vases,
     the_same_address_holds_different_data_in_each_of_many_vases,
     switching_tells_where_the_thread_was,
-    private_memory_is_the_same_inside_and_outside,
+    row_22_private_memory_is_the_same_inside_and_outside,
     row_24_switching_keeps_the_registers_that_a_function_must_preserve,
     row_24_switching_keeps_the_sse_registers,
     sse_registers_of_processes_in_a_vas_are_their_own,
@@ -118,7 +118,7 @@ fn switching_tells_where_the_thread_was() -> Outcome {
 
 static GLOBAL_WORD: AtomicU64 = AtomicU64::new(0);
 
-fn private_memory_is_the_same_inside_and_outside() -> Outcome {
+fn row_22_private_memory_is_the_same_inside_and_outside() -> Outcome {
     let place = Place::new("north")?;
     let attachment = attach(&place.vas)?;
     // More of the stack than was used before.
