@@ -245,7 +245,7 @@ fn start_server(
         CapRights::ALL,
         Sender::Fault(SERVER, 0).badge(),
     )?;
-    give(slot::TCB, process.tcb().bits())?;
+    give(slot::TCB, process.tcb(0).bits())?;
     give(slot::VSPACE, process.root().bits())?;
     give(slot::IO_PORT, sel4::init_slot::IO_PORT)?;
     give(info.endpoint, endpoint)?;
