@@ -176,7 +176,7 @@ impl<R: Root> DataVas<R> {
         let base = base(segment.base())?;
         seg_attach(vas, segment, Access::ReadWrite)?;
         let writer = Writer::<R>(Attached::new(vas, &name, base, Access::ReadWrite)?);
-        writer.build(segment.size(), root)?;
+        writer.rebuild(root)?;
         drop(writer);
         seg_ctl(segment, Command::Lifetime(segment_lifetime))?;
         vas_ctl(vas, Command::Lifetime(lifetime))?;
@@ -436,17 +436,34 @@ impl<R: Root> Writer<R> {
         &self,
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
     ) -> Result<(), DataError> {
-        let bytes = self.0.segment()?.size();
-        self.build(bytes, root)
+        let _stay = self.0.go_there(&Wait::Forever)?;
+        self.build(root)
     }
 
-    fn build(
+    /// As [`rebuild`](Self::rebuild), but only if the data are still
+    /// [inconsistent](DataError::Inconsistent) once nobody else is there, and answers whether they
+    /// were. Of several processes that have found them so, one rebuilds them, and the others
+    /// discard nothing that was stored since.
+    ///
+    /// # Errors
+    /// As [`rebuild`](Self::rebuild).
+    pub fn rebuild_inconsistent(
         &self,
-        bytes: u64,
         root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>,
-    ) -> Result<(), DataError> {
-        let Attached { name, place, .. } = &self.0;
+    ) -> Result<bool, DataError> {
         let _stay = self.0.go_there(&Wait::Forever)?;
+        let inconsistent = vas_inconsistent();
+        if inconsistent {
+            self.build(root)?;
+        }
+        Ok(inconsistent)
+    }
+
+    /// Builds in the VAS that the thread has entered.
+    fn build(&self, root: impl for<'v> FnOnce(Heap<'v>) -> R::At<'v>) -> Result<(), DataError> {
+        // Asked with the locks held: till then others may have it grown.
+        let bytes = self.0.segment()?.size();
+        let Attached { name, place, .. } = &self.0;
         // SAFETY: the thread is in the VAS, with its locks to write.
         unsafe { place.build::<R>(bytes as usize, name.as_str(), root)? };
         Ok(vas_set_consistent()?)
