@@ -33,6 +33,10 @@ const MOST: u64 = 16;
 const WHOLE: u32 = 500;
 /// A worker that yields does so in one of so many stays, and while it is inside.
 const YIELD: u32 = 16;
+/// How often who only reads lets others run before it looks again.
+const READER_YIELDS: u32 = 20;
+/// It compares more often than that.
+const LEAST_COMPARED: u32 = 10;
 
 fn main() -> i32 {
     let info = runtime::start_info();
@@ -161,11 +165,11 @@ fn read() -> Outcome {
                     runtime::println!(
                         "collections: compared as a whole {compared} times by who only reads"
                     );
-                    return check(compared > 10, "seldom compared");
+                    return check(compared > LEAST_COMPARED, "seldom compared");
                 }
             }
         }
-        for _ in 0..100 {
+        for _ in 0..READER_YIELDS {
             sel4::yield_now();
         }
     }
