@@ -35,7 +35,7 @@ runtime::main!(main);
 /// Operations that all workers do together.
 const OPERATIONS: u64 = 1_000_000;
 /// Workers that are killed.
-const KILLS: u64 = 80;
+const KILLS: u64 = 60;
 
 /// A test and its name.
 type Test = (&'static str, fn() -> Outcome);
@@ -280,7 +280,7 @@ fn killed_at_any_time() -> Outcome {
     for (death, least) in [
         (Death::Outside, 10),
         (Death::Inside, 10),
-        (Death::InAllocator, 3),
+        (Death::InAllocator, 5),
     ] {
         let count = deaths.get(&death).copied().unwrap_or_default();
         check(count >= least, &format!("few deaths: {death:?}"))?;

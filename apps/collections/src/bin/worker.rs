@@ -14,6 +14,7 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use client_lib::{Access, DataError, DataVas};
 use collections::board::{self, State};
@@ -23,6 +24,7 @@ use common::calls::{detach, inside};
 use common::failure::{check, check_equal};
 use common::{Failure, Outcome};
 use fastrand::Rng;
+use storage::{Heap, VasBox};
 
 runtime::heap!(2 << 20);
 runtime::main!(main);
@@ -33,6 +35,8 @@ const MOST: u64 = 16;
 const WHOLE: u32 = 500;
 /// A worker that yields does so in one of so many stays, and while it is inside.
 const YIELD: u32 = 16;
+/// Pieces that a worker that does not yield allocates beside each operation.
+const CHURN: u32 = 8;
 /// How often who only reads lets others run before it looks again.
 const READER_YIELDS: u32 = 20;
 /// It compares more often than that.
@@ -90,6 +94,9 @@ fn work(worker: &str, seed: &str, yields: bool) -> Outcome {
             for number in first..first + count {
                 answers.push(operation::on_content(content, number, heap));
                 content.done = number + 1;
+                if !yields {
+                    churn(heap, number);
+                }
             }
             content.shares[worker as usize] += count;
             if content.last != worker {
@@ -134,6 +141,13 @@ fn work(worker: &str, seed: &str, yields: bool) -> Outcome {
         if answers.is_empty() {
             return Ok(detach(board)?);
         }
+    }
+}
+
+/// Allocates and frees, so that more of those that are killed die in the allocator.
+fn churn(heap: Heap<'_>, number: u64) {
+    for _ in 0..CHURN {
+        black_box(VasBox::new_in([number; 4], heap));
     }
 }
 
