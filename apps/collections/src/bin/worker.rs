@@ -38,7 +38,7 @@ const YIELD: u32 = 16;
 /// Pieces that a worker that does not yield allocates beside each operation.
 const CHURN: u32 = 8;
 /// How often who only reads lets others run before it looks again.
-const READER_YIELDS: u32 = 20;
+const READER_YIELDS: u32 = 6;
 /// It compares more often than that.
 const LEAST_COMPARED: u32 = 10;
 
