@@ -58,6 +58,22 @@ pub struct Expected {
 /// Something that has an address in each program.
 static CONSTANT: [u8; 3] = *b"vas";
 
+/// A program that changes the table.
+///
+/// What works on the table is generic over it: each program has code of its own for that, compiled
+/// with it.
+pub trait Changes {
+    /// Its name.
+    const NAME: &str;
+}
+
+/// This library, which only works out what is expected.
+struct Nobody;
+
+impl Changes for Nobody {
+    const NAME: &str = "nobody";
+}
+
 /// What the programs do, for both kinds of collections.
 macro_rules! steps {
     ($module:ident [$($stay:lifetime)?] $table:ty, $make:ty) => {
@@ -65,7 +81,7 @@ macro_rules! steps {
             use super::*;
 
             #[inline(never)]
-            pub(super) fn insert$(<$stay>)?(table: &mut $table, make: $make) {
+            pub(super) fn insert<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
                 for number in 0..400u64 {
                     let word = format!("word {number}");
                     table.words.insert(make.text(&word), number);
@@ -74,7 +90,7 @@ macro_rules! steps {
                 }
             }
 
-            pub(super) fn change$(<$stay>)?(table: &mut $table, make: $make) {
+            pub(super) fn change<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
                 for number in 200..700u64 {
                     let word = format!("word {number}");
                     let entry = table.words.entry(make.text(&word));
@@ -90,7 +106,7 @@ macro_rules! steps {
                 table.list.retain(|word| !word.ends_with('7'));
             }
 
-            pub(super) fn write$(<$stay>)?(table: &mut $table, make: $make) {
+            pub(super) fn write<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
                 for number in 1000..1100u64 {
                     table.words.insert(make.text(&format!("last {number}")), number);
                     table.tree.insert(number, make.text("last"));
@@ -116,7 +132,7 @@ pub fn empty(heap: Heap<'_>) -> Table<'_> {
 
 /// Takes everything out of the hash map one by one, until its table is empty, and puts it back;
 /// then does the same with a table that is cleared, and one that is new.
-fn empty_and_fill_again<'v>(table: &mut Table<'v>, heap: Heap<'v>) -> Outcome {
+fn empty_and_fill_again<'v, P: Changes>(table: &mut Table<'v>, heap: Heap<'v>) -> Outcome {
     for round in 0..3 {
         let content: Vec<(String, u64)> = table
             .words
@@ -152,7 +168,7 @@ fn empty_and_fill_again<'v>(table: &mut Table<'v>, heap: Heap<'v>) -> Outcome {
 ///
 /// # Errors
 /// What went wrong.
-pub fn run(program: &str, part: &str) -> Outcome {
+pub fn run<P: Changes>(part: &str) -> Outcome {
     let data = DataVas::<Table>::find(NAME)?;
     let writer = data.writer()?;
     let board = board::attach()?;
@@ -165,18 +181,18 @@ pub fn run(program: &str, part: &str) -> Outcome {
         let heap = inside.heap();
         let table = inside.root_mut();
         match part {
-            "insert" => shared::insert(table, heap),
+            "insert" => shared::insert::<P>(table, heap),
             "change" => {
-                shared::change(table, heap);
-                empty_and_fill_again(table, heap)?;
+                shared::change::<P>(table, heap);
+                empty_and_fill_again::<P>(table, heap)?;
             }
-            "write" => shared::write(table, heap),
+            "write" => shared::write::<P>(table, heap),
             _ => return Err(Failure::new("no such part")),
         }
         let before = table.programs.take();
         let program = Program {
-            name: heap.text(program),
-            function: shared::insert as fn(&mut _, _) as usize as u64,
+            name: heap.text(P::NAME),
+            function: shared::insert::<P> as fn(&mut _, _) as usize as u64,
             constant: CONSTANT.as_ptr().addr() as u64,
             before,
         };
@@ -190,7 +206,11 @@ pub fn run(program: &str, part: &str) -> Outcome {
 /// What is there after the parts of so many programs.
 pub fn expected(parts: usize) -> Expected {
     let mut table = Expected::default();
-    let all = [expected::insert, expected::change, expected::write];
+    let all = [
+        expected::insert::<Nobody>,
+        expected::change::<Nobody>,
+        expected::write::<Nobody>,
+    ];
     for part in &all[..parts] {
         part(&mut table, Private);
     }

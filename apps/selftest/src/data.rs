@@ -35,6 +35,7 @@ tests! {
     who_returns_early_has_given_the_lock_back,
     data_are_refused_after_a_process_ended_while_it_wrote,
     data_that_were_inconsistent_are_rebuilt_or_repaired,
+    who_rebuilds_after_another_did_discards_nothing,
     without_locks_data_are_refused,
     a_thread_in_a_vas_enters_another_only_from_there,
     row_1_the_same_address_has_other_data_in_each_vas,
@@ -331,6 +332,26 @@ fn data_that_were_inconsistent_are_rebuilt_or_repaired() -> Outcome {
         .reader()?
         .enter(|inside| inside.root().chain().count())?;
     check_equal("chain", numbers, 0)?;
+    drop(writer);
+    Ok(data.delete()?)
+}
+
+fn who_rebuilds_after_another_did_discards_nothing() -> Outcome {
+    let data = data::create("notes")?;
+    fixture::expect(
+        actor::OWNER,
+        "die-in-notes notes panic",
+        ExitStatus::Panicked,
+    )?;
+    let writer = data.writer()?;
+    // As if both had been told so before one rebuilds.
+    let inconsistent = writer.enter(|_| ());
+    check_equal("writing", inconsistent, Err(DataError::Inconsistent))?;
+    check_equal("rebuilt", writer.rebuild_inconsistent(none)?, true)?;
+    fixture::succeeds(actor::OWNER, "add-notes notes 10")?;
+    check_equal("rebuilt again", writer.rebuild_inconsistent(none)?, false)?;
+    let numbers = writer.enter(|inside| inside.root().chain().count())?;
+    check_equal("chain", numbers, 10)?;
     drop(writer);
     Ok(data.delete()?)
 }

@@ -17,10 +17,17 @@ use crate::watch::{self, End, Limits};
 
 /// Systems whose components print `test NAME ... ok` or `... FAILED`.
 const TESTING: &[&str] = &[
-    "selftest", "policies", "hostile", "chaos", "kills", "examples", "waits",
+    "selftest",
+    "policies",
+    "hostile",
+    "chaos",
+    "kills",
+    "collections",
+    "examples",
+    "waits",
 ];
 /// Systems that have time counted in instructions, so that they do the same each time.
-const COUNTING: &[&str] = &["chaos", "kills", "waits"];
+const COUNTING: &[&str] = &["chaos", "kills", "collections", "waits"];
 /// Systems that count as one test each.
 const WHOLE: &[&str] = &["demo"];
 

@@ -5,14 +5,22 @@
 #![no_std]
 #![no_main]
 
+use collections::table::Changes;
 use collections::{WRONG, table};
 
 runtime::heap!(256 << 10);
 runtime::main!(main);
 
+/// This program.
+struct Early;
+
+impl Changes for Early {
+    const NAME: &str = "early";
+}
+
 fn main() -> i32 {
     let info = runtime::start_info();
-    match table::run("early", &info.arguments) {
+    match table::run::<Early>(&info.arguments) {
         Ok(()) => 0,
         Err(failure) => {
             runtime::println!("early {}: {failure}", info.arguments);

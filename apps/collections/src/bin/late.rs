@@ -11,15 +11,25 @@ extern crate alloc;
 use alloc::collections::BTreeMap;
 use core::hint::black_box;
 
+use collections::table::Changes;
 use collections::{WRONG, table};
 
 runtime::heap!(256 << 10);
 runtime::main!(main);
 
+/// This program.
+struct Late;
+
+impl Changes for Late {
+    const NAME: &str = "late";
+}
+
 /// Takes up space.
 static MORE: [u64; 4096] = [0x5a5a; 4096];
 
-/// Does what the other program does not: counts how often each byte is there.
+/// Does what the other program does not: counts how often each word is there. Linkers put what is
+/// seldom called first, so all other code moves.
+#[cold]
 #[inline(never)]
 fn more() -> usize {
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
@@ -34,7 +44,7 @@ fn main() -> i32 {
     if more() != MORE.len() {
         return WRONG;
     }
-    match table::run("late", &info.arguments) {
+    match table::run::<Late>(&info.arguments) {
         Ok(()) => 0,
         Err(failure) => {
             runtime::println!("late {}: {failure}", info.arguments);
