@@ -29,7 +29,7 @@ enum Kind {
 }
 
 fn kind(random: &mut Rng, number: u64, length: usize) -> Kind {
-    let growing = number / SEASON % 2 == 0;
+    let growing = (number / SEASON).is_multiple_of(2);
     let adds = if growing { 550 } else { 250 };
     match random.u32(..1000) {
         0..4 => Kind::Rare,

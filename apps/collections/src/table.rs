@@ -67,11 +67,18 @@ pub trait Changes {
     const NAME: &str;
 }
 
-/// This library, which only works out what is expected.
-struct Nobody;
+/// The one that inserts, and writes at the end.
+pub struct Early;
 
-impl Changes for Nobody {
-    const NAME: &str = "nobody";
+impl Changes for Early {
+    const NAME: &str = "early";
+}
+
+/// The one that changes.
+pub struct Late;
+
+impl Changes for Late {
+    const NAME: &str = "late";
 }
 
 /// What the programs do, for both kinds of collections.
@@ -82,6 +89,7 @@ macro_rules! steps {
 
             #[inline(never)]
             pub(super) fn insert<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
+                table.list.push_back(make.text(P::NAME));
                 for number in 0..400u64 {
                     let word = format!("word {number}");
                     table.words.insert(make.text(&word), number);
@@ -91,6 +99,7 @@ macro_rules! steps {
             }
 
             pub(super) fn change<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
+                table.list.push_back(make.text(P::NAME));
                 for number in 200..700u64 {
                     let word = format!("word {number}");
                     let entry = table.words.entry(make.text(&word));
@@ -107,6 +116,7 @@ macro_rules! steps {
             }
 
             pub(super) fn write<$($stay,)? P: Changes>(table: &mut $table, make: $make) {
+                table.list.push_back(make.text(P::NAME));
                 for number in 1000..1100u64 {
                     table.words.insert(make.text(&format!("last {number}")), number);
                     table.tree.insert(number, make.text("last"));
@@ -152,6 +162,10 @@ fn empty_and_fill_again<'v, P: Changes>(table: &mut Table<'v>, heap: Heap<'v>) -
         check(
             table.words.is_empty() && table.words.iter().next().is_none(),
             "the map is not empty",
+        )?;
+        check(
+            table.words.get(P::NAME).is_none(),
+            "a program is in an empty map",
         )?;
         for (word, number) in &content {
             check(
@@ -207,9 +221,9 @@ pub fn run<P: Changes>(part: &str) -> Outcome {
 pub fn expected(parts: usize) -> Expected {
     let mut table = Expected::default();
     let all = [
-        expected::insert::<Nobody>,
-        expected::change::<Nobody>,
-        expected::write::<Nobody>,
+        expected::insert::<Early>,
+        expected::change::<Late>,
+        expected::write::<Early>,
     ];
     for part in &all[..parts] {
         part(&mut table, Private);

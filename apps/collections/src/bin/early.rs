@@ -5,18 +5,11 @@
 #![no_std]
 #![no_main]
 
-use collections::table::Changes;
-use collections::{WRONG, table};
+use collections::WRONG;
+use collections::table::{self, Early};
 
 runtime::heap!(256 << 10);
 runtime::main!(main);
-
-/// This program.
-struct Early;
-
-impl Changes for Early {
-    const NAME: &str = "early";
-}
 
 fn main() -> i32 {
     let info = runtime::start_info();

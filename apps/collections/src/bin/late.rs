@@ -11,18 +11,11 @@ extern crate alloc;
 use alloc::collections::BTreeMap;
 use core::hint::black_box;
 
-use collections::table::Changes;
-use collections::{WRONG, table};
+use collections::WRONG;
+use collections::table::{self, Late};
 
 runtime::heap!(256 << 10);
 runtime::main!(main);
-
-/// This program.
-struct Late;
-
-impl Changes for Late {
-    const NAME: &str = "late";
-}
 
 /// Takes up space.
 static MORE: [u64; 4096] = [0x5a5a; 4096];
