@@ -40,7 +40,7 @@ const CHURN: u32 = 8;
 /// How often who only reads lets others run before it looks again.
 const READER_YIELDS: u32 = 6;
 /// It compares more often than that.
-const LEAST_COMPARED: u32 = 10;
+const LEAST_COMPARED: u32 = 5;
 
 fn main() -> i32 {
     let info = runtime::start_info();
