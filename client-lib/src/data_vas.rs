@@ -30,7 +30,7 @@ pub enum DataError {
     /// What is in the VAS is not what this program expects, or is damaged.
     Heap(HeapError),
     /// A process ended while it was in the VAS to write: its data may be half changed. See
-    /// [`Writer::rebuild`].
+    /// [`Writer::rebuild_inconsistent`].
     Inconsistent,
     /// The VAS or its segment has no lock, so others could write at the same time.
     NotLocked,
@@ -427,7 +427,8 @@ impl<R: Root> Writer<R> {
     }
 
     /// Discards all data and begins anew, for a VAS that is [inconsistent](DataError::Inconsistent)
-    /// or has another root. The memory stays as much as it was.
+    /// or has another root. The memory stays as much as it was. Where others may find the same and do
+    /// the same, see [`rebuild_inconsistent`](Self::rebuild_inconsistent).
     ///
     /// # Errors
     /// Those of [`seg_at`](crate::seg_at); [`DataError::Nested`], [`HeapError::TooSmall`], those of
