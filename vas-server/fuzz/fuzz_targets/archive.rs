@@ -13,6 +13,7 @@ use image::{
 use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use protocol::address_map::{IMAGE_BASE, PAGE_BYTES};
+use protocol::limits;
 
 const PAGE: usize = PAGE_BYTES as usize;
 /// Header and manifest, then a page of code, one of data, one of a file.
@@ -73,7 +74,7 @@ fn write(archive: &mut [u8; BYTES], input: &mut Unstructured<'_>) -> usize {
         user: input.arbitrary().unwrap_or(0),
         groups: &[100, 200],
         priority: 100,
-        threads: input.arbitrary().unwrap_or(2),
+        threads: input.int_in_range(1..=limits::THREADS as u8).unwrap_or(2),
         stack_bytes: 4 * PAGE_BYTES,
         may_spawn: input.arbitrary().unwrap_or(true),
         files: &[0],
