@@ -55,14 +55,15 @@ pub fn requirements(runs: &[Run]) -> Vec<Requirement> {
             extended(SYSTEM_CALL, "", IPC),
             median(Kernel::Stock, SYSTEM_CALL, "", IPC),
         ),
-        Requirement::within(
-            "attaching to 8 GiB of 4 KiB pages costs on the extended kernel what attaching to \
-             4 KiB costs, within 2 %",
+        // Larger segments leave fewer free blocks to look among, so it may cost less.
+        Requirement::at_most_more(
+            "attaching to 8 GiB of 4 KiB pages costs on the extended kernel at most 2 % more than \
+             attaching to 4 KiB",
             2,
             extended(ATTACH, SMALL, 8 * GIB),
             extended(ATTACH, SMALL, 4 * KIB),
         ),
-        Requirement::within(
+        Requirement::at_most_more(
             "so does detaching",
             2,
             extended(DETACH, SMALL, 8 * GIB),
