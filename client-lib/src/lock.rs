@@ -210,34 +210,25 @@ fn take(space: Space, wait: &Wait) -> Result<Held, Error> {
     }
     switch_only(space, Space::OWN)?;
     // The server also looks whether others can be let in now.
-    let locked = rpc::call_for_locks(&VasLock {
-        attachment,
-        wait: *wait,
-    })?;
-    enter_locked(space, locked)
+    take_by_server(space, wait)
 }
 
 #[cold]
 fn take_enforced(space: Space, wait: &Wait) -> Result<Held, Error> {
-    let attachment = space.id();
     switch_only(Space::current(), Space::OWN)?;
     rpc::receive_in(space.root());
-    let locked = rpc::call_for_locks(&VasLock {
-        attachment,
-        wait: *wait,
-    })?;
-    enter_locked(space, locked)
+    take_by_server(space, wait)
 }
 
-/// The server has taken the locks.
+/// Has the server take the locks, and enters with them.
 #[cold]
-fn enter_locked(space: Space, locked: Locked) -> Result<Held, Error> {
-    let Locked { inconsistent } = locked;
+fn take_by_server(space: Space, wait: &Wait) -> Result<Held, Error> {
+    let (attachment, wait) = (space.id(), *wait);
+    let Locked { inconsistent } = rpc::call_for_locks(&VasLock { attachment, wait })?;
     match switch_only(Space::current(), space) {
         Ok(()) => Ok(Held::All { inconsistent }),
         Err(error) => {
             // If the attachment is gone, so are its locks.
-            let attachment = space.id();
             let _ = rpc::call_for_locks(&VasUnlock { attachment });
             Err(error)
         }
