@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A VAS server with a policy of its own, from outside this tree: built, booted, in force. It
-//! is the example of `docs/policies.md`.
+//! Programs from outside this tree, compiled by themselves: a VAS server with a policy of its own,
+//! which is built, booted, and in force (it is the example of `docs/policies.md`), and a program that
+//! shares data with one of the tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,63 @@ fn row_29_a_server_from_outside_this_tree_has_a_policy_of_its_own() {
     let reason = "no placement policy is called \"upside-down\"; there is: as-asked, \
                   slot-aligned, server-chooses, top-down";
     assert!(!passed && printed.contains(reason), "{printed}");
+}
+
+/// `apps/collections` as a folder of its own.
+fn copied_collections() -> tempfile::TempDir {
+    let package = tree().join("apps/collections");
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path();
+    for part in ["src", "src/bin"] {
+        fs::create_dir(to.join(part)).unwrap();
+        for file in fs::read_dir(package.join(part)).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), to.join(part).join(file.file_name())).unwrap();
+            }
+        }
+    }
+    // What the tree says for all of its packages it says of this one.
+    let at = |path: &str| format!("{{ path = \"{}\" }}", tree().join(path).display());
+    let lines = read(&package.join("Cargo.toml")).replace("[lints]\nworkspace = true\n", "");
+    let lines = lines.lines().map(|line| match line {
+        "version.workspace = true" => "version = \"0.1.0\"".into(),
+        "edition.workspace = true" => "edition = \"2024\"".into(),
+        "rust-version.workspace = true" => "rust-version = \"1.95\"".into(),
+        "license.workspace = true" => "license = \"MIT OR Apache-2.0\"".into(),
+        "publish.workspace = true" => "publish = false".into(),
+        "selftest = { path = \"../selftest\" }" => format!("selftest = {}", at("apps/selftest")),
+        _ => match line.strip_suffix(".workspace = true") {
+            Some(name @ ("client-lib" | "protocol")) => format!("{name} = {}", at(name)),
+            Some(name @ "storage") => format!("{name} = {}", at("client-lib/storage")),
+            Some(name) => format!("{name} = {}", at(&format!("sel4-build/{name}"))),
+            None => line.into(),
+        },
+    });
+    let lines: Vec<String> = lines.collect();
+    let manifest = lines.join("\n") + "\n[workspace]\n";
+    fs::write(to.join("Cargo.toml"), manifest).unwrap();
+    fs::copy(tree().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();
+    folder
+}
+
+#[test]
+fn row_2_programs_that_were_compiled_apart_and_at_other_times_share_collections() {
+    let folder = copied_collections();
+    let system = read(&tree().join("sel4-build/systems/collections.toml"));
+    // One of the two programs is compiled there, the other in the tree.
+    let late = "name = \"late\"\n";
+    assert!(system.contains(late));
+    let system = system.replace(late, &format!("{late}path = \".\"\n"));
+    let judge = "may_spawn = true\n";
+    assert!(system.contains(judge));
+    let system = system.replace(judge, &format!("{judge}arguments = \"row_2\"\n"));
+    let description = folder.path().join("collections.toml");
+    fs::write(&description, system).unwrap();
+    let (passed, printed) = run(&description);
+    let test = "test row_2_programs_with_other_code_addresses_share_collections ... ok";
+    let tests = printed.lines().filter(|line| line.starts_with("test "));
+    assert!(passed && tests.eq([test]), "{printed}");
 }
 
 #[test]
