@@ -149,7 +149,7 @@ fn more_private_extents_than_the_limit_do_not_fit_in_the_message() {
     let length = wire::encode(&request, &mut words).unwrap();
     // User 1, no groups, and then the number of extents.
     let mut first = words[0].to_le_bytes();
-    assert_eq!(first[..3], [1, 0, 16]);
+    assert_eq!(first[..3], [1, 0, limits::PRIVATE_EXTENTS as u8]);
     first[2] += 1;
     words[0] = u64::from_le_bytes(first);
     let mut reply = [0; WORDS];
