@@ -135,9 +135,19 @@ impl<K: Kernel> Server<K> {
         let Some(growing) = &mut segment.growing else {
             return Ok(());
         };
-        if growing.stage != Stage::Undo {
-            growing.stage = Stage::Undo;
-            growing.next_place = 0;
+        match growing.stage {
+            // It is nowhere yet; others may be where it was to be.
+            Stage::Check | Stage::Make => {
+                if let Some(growing) = segment.growing.take() {
+                    self.resources.discard(growing.piece.frames);
+                }
+                return Ok(());
+            }
+            Stage::Enter => {
+                growing.stage = Stage::Undo;
+                growing.next_place = 0;
+            }
+            Stage::Undo => {}
         }
         let last_slot = segment.last() / SLOT_BYTES;
         self.each_new_piece(key, |tables, resources, place, piece| {

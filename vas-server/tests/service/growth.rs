@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use protocol::address_map::{GLOBAL, LOCAL};
+use protocol::address_map::{GLOBAL, LOCAL, PAGE_BYTES, SLOT_BYTES};
 use protocol::message::{SegAttachLocal, SegDetachLocal};
 use protocol::{Error, Limit, PageSize, Rights, limits};
 use vas_server::fake::{Fault, Held, INJECTED};
@@ -147,6 +147,49 @@ fn a_segment_does_not_grow_into_another_in_any_vas_or_attachment_that_has_it() {
         size: 16 * KIB,
     };
     assert_eq!(world.add(&process, second, way, READ_ONLY), Err(overlap));
+}
+
+#[test]
+fn a_growth_that_is_refused_takes_nothing_from_what_is_in_its_way() {
+    for (area, own_slots) in [(BASE, false), (BASE, true), (LOCAL.start, false)] {
+        let mut world = World::new();
+        let process = world.process(1, &[]);
+        let vas = world.vas(&process, "data");
+        let attached = world.attach(&process, vas, READ_WRITE).unwrap();
+        let attachment = attached.id;
+        let add = |world: &mut World, text: &str, base: u64, pages: u64, own_slots: bool| {
+            let mut request = alloc(text, base, pages * PAGE_BYTES, SMALL);
+            request.own_slots = own_slots;
+            let segment = world.try_segment(&process, &request).unwrap().1;
+            let access = READ_WRITE;
+            if area == BASE {
+                world.add(&process, vas, segment, access).unwrap();
+            } else {
+                let request = SegAttachLocal { attachment, access };
+                world.call(&process, &request, &[segment]).unwrap();
+            }
+            segment
+        };
+        // What is in the way lies in the next root-table slot.
+        let base = area + SLOT_BYTES - 2 * PAGE_BYTES;
+        let segment = add(&mut world, "heap", base, 1, own_slots);
+        let way = area + SLOT_BYTES + PAGE_BYTES;
+        add(&mut world, "way", way, 3, false);
+        let words = [0, 1, 2].map(|number| way + number * PAGE_BYTES);
+        for word in words {
+            world.fake().store(attached.root, word, word).unwrap();
+        }
+        let before = world.picture(&process);
+        // Over a part of it, all of it, and more.
+        for pages in [4, 6, 9] {
+            let answer = world.grow(&process, segment, pages * PAGE_BYTES);
+            assert!(matches!(answer, Err(Error::Overlap { .. })), "{answer:?}");
+            assert_eq!(world.picture(&process), before);
+            for word in words {
+                assert_eq!(world.fake().load(attached.root, word), Ok(word));
+            }
+        }
+    }
 }
 
 #[test]
