@@ -55,7 +55,7 @@ pub fn requirements(runs: &[Run]) -> Vec<Requirement> {
             extended(SYSTEM_CALL, "", IPC),
             median(Kernel::Stock, SYSTEM_CALL, "", IPC),
         ),
-        // Larger segments leave fewer free blocks to look among, so it may cost less.
+        // By a few hundredths it depends on what memory is free, and may be less.
         Requirement::at_most_more(
             "attaching to 8 GiB of 4 KiB pages costs on the extended kernel at most 2 % more than \
              attaching to 4 KiB",
