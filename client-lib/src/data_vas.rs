@@ -175,7 +175,7 @@ impl<R: Root> DataVas<R> {
         let name = Name::new(name)?;
         let base = base(segment.base())?;
         seg_attach(vas, segment, Access::ReadWrite)?;
-        let writer = Writer::<R>(Attached::new(vas, &name, base, Access::ReadWrite)?);
+        let writer = Writer::<R>::new(vas, &name, base)?;
         writer.rebuild(root)?;
         drop(writer);
         seg_ctl(segment, Command::Lifetime(segment_lifetime))?;
@@ -247,8 +247,7 @@ impl<R: Root> DataVas<R> {
     /// # Errors
     /// Those of [`vas_attach`]; [`DataError::NotLocked`].
     pub fn writer(&self) -> Result<Writer<R>, DataError> {
-        grow_heaps();
-        Attached::new(&self.vas, &self.name, self.base, Access::ReadWrite).map(Writer)
+        Writer::new(&self.vas, &self.name, self.base)
     }
 
     /// Deletes the VAS and its segment, with all data.
@@ -266,7 +265,7 @@ impl<R: Root> DataVas<R> {
 }
 
 /// An address at which a heap can begin.
-fn base(address: u64) -> Result<NonNull<u8>, HeapError> {
+pub(crate) fn base(address: u64) -> Result<NonNull<u8>, HeapError> {
     let base = ptr::with_exposed_provenance_mut(address as usize);
     NonNull::new(base)
         .filter(|_| GLOBAL.contains(&address) && address.is_multiple_of(PAGE_BYTES))
@@ -365,6 +364,11 @@ impl<R: Root> Reader<R> {
 }
 
 impl<R: Root> Writer<R> {
+    fn new(vas: &Vas, name: &Name, base: NonNull<u8>) -> Result<Self, DataError> {
+        grow_heaps();
+        Attached::new(vas, name, base, Access::ReadWrite).map(Writer)
+    }
+
     /// Lets `work` write in the VAS: takes its locks, waiting until nobody else is there, switches
     /// there, and back when `work` has returned.
     ///

@@ -14,10 +14,11 @@ use core::ptr::{self, NonNull};
 use heapless::linear_map::LinearMap;
 use protocol::address_map::PRIVATE;
 use protocol::{Access, Error};
-use spin::mutex::{SpinMutex, SpinMutexGuard};
+use spin::mutex::SpinMutex;
 use storage::{Allocator, Heap, Place};
 
-use crate::data_vas::grow_heaps;
+use crate::data_vas::{self, grow_heaps};
+use crate::threads::Yield;
 use crate::{Attachment, Segment, Space, Vas, vas_root, vas_set_root};
 
 /// The named root by which the heap of a VAS is found.
@@ -32,17 +33,8 @@ const HEAPS: usize = 64;
 const FRONT: usize = 16;
 
 /// Where the heaps lie of the spaces that this process may write, by [`Space::word`].
-static BY_SPACE: SpinMutex<LinearMap<u64, (u64, u64), HEAPS>> = SpinMutex::new(LinearMap::new());
-
-/// Lets other threads run while one of them has the table: there may be one core only.
-fn by_space() -> SpinMutexGuard<'static, LinearMap<u64, (u64, u64), HEAPS>> {
-    loop {
-        if let Some(table) = BY_SPACE.try_lock() {
-            return table;
-        }
-        sel4::yield_now();
-    }
-}
+static BY_SPACE: SpinMutex<LinearMap<u64, (u64, u64), HEAPS>, Yield> =
+    SpinMutex::new(LinearMap::new());
 
 /// Says that a segment has the heap of a VAS, unless another has it already.
 pub(crate) fn offer(vas: &Vas, segment: &Segment) {
@@ -66,12 +58,14 @@ pub(crate) fn remember(vas: &Vas, attachment: &Attachment) {
     // A heap that was made with the VAS needs no end.
     let end = vas_root(vas, END).unwrap_or(base);
     // Without room for it, there is no memory in that space.
-    let _ = by_space().insert(attachment.space().word(), (base, end));
+    let _ = BY_SPACE
+        .lock()
+        .insert(attachment.space().word(), (base, end));
 }
 
 /// Forgets a space.
 pub(crate) fn forget(space: Space) {
-    by_space().remove(&space.word());
+    BY_SPACE.lock().remove(&space.word());
 }
 
 /// Calls `work` with the heap of the active space, or with `None` if the process's own memory stands
@@ -82,16 +76,16 @@ fn with_active<T>(work: impl FnOnce(Option<Heap<'_>>) -> T) -> Option<T> {
     if !space.attachment().is_some_and(writes) {
         return Some(work(None));
     }
-    let (base, end) = *by_space().get(&space.word())?;
-    let base_pointer = NonNull::new(ptr::with_exposed_provenance_mut(base as usize))?;
+    let (base, end) = *BY_SPACE.lock().get(&space.word())?;
+    // Roots of a VAS are whatever who may write there has set.
+    let bytes = end.checked_sub(base)? as usize;
+    let base = data_vas::base(base).ok()?;
     // SAFETY: the roots of the VAS say that the segment of its heap is there, which the thread is
     // in and may write; its lock keeps others out. As with `malloc` in C, that what is there was
     // made by this library is up to who uses the VAS.
     unsafe {
-        let place = Place::new(base_pointer);
-        place
-            .malloc((end - base) as usize, |heap| work(Some(heap)))
-            .ok()
+        let place = Place::new(base);
+        place.malloc(bytes, |heap| work(Some(heap))).ok()
     }
 }
 
@@ -102,8 +96,8 @@ fn layout(size: usize) -> Option<Layout> {
 
 /// Memory of `size` bytes, aligned to 16; null if there is none.
 ///
-/// In a VAS that may be written it comes from the heap of that VAS, which is in the first writable
-/// segment that was [attached](crate::raw::seg_attach) to it, or what
+/// In a VAS that was attached to by [`vas_attach`](crate::raw::vas_attach) and may be written it comes
+/// from the heap of that VAS, which is in the first writable segment that was [attached](crate::raw::seg_attach) to it, or what
 /// [`DataVas`](crate::DataVas) has made. Elsewhere it is the process's own: in the space that it
 /// started in, and as scratch memory in a VAS that may only be read (paper section 5.3). In a VAS
 /// [without locks](crate::LockMode::None), who allocates must see to being alone.

@@ -158,9 +158,13 @@ fn a_vas_whose_making_fails_leaves_nothing() -> Outcome {
     check_equal("the segment's name", answer, exists)?;
     client_lib::seg_free(&segment)?;
 
-    let answer = DataVas::<[u64; 8192]>::create("notes", OPTIONS, |_| [0; 8192]).map(|_| ());
+    let options = SegmentOptions {
+        bytes: 4096,
+        ..OPTIONS
+    };
+    let answer = DataVas::<u64>::create("notes", options, |_| 0).map(|_| ());
     let small = Err(DataError::Heap(HeapError::TooSmall));
-    check_equal("too large a root", answer, small)?;
+    check_equal("too small a segment", answer, small)?;
     let answer = client_lib::vas_find("notes").map(|_| ());
     check_equal("the VAS", answer, Err(Error::NotFound))?;
     let answer = client_lib::seg_find("notes").map(|_| ());
@@ -185,6 +189,11 @@ fn of_several_that_make_the_same_vas_one_does() -> Outcome {
 
 fn a_heap_grows_with_its_segment_for_all() -> Outcome {
     const COUNT: u64 = 10_000;
+    // For its root as well.
+    let large = DataVas::<[u64; 4096]>::create("large", OPTIONS, |_| [7; 4096])?;
+    let last = large.reader()?.enter(|inside| inside.root()[4095])?;
+    check_equal("the last number", last, 7)?;
+    large.delete()?;
     let data = data::create("notes")?;
     let reader = data.reader()?;
     check_equal(

@@ -23,8 +23,8 @@ use crate::{Root, Shape};
 /// Classes of blocks for each power of two.
 const CLASSES: usize = 16;
 
-/// Blocks of any size. Only with classes for all sizes do
-/// blocks that a growing segment adds become one with those before.
+/// Blocks of any size. Only with classes for all sizes do blocks that a growing segment adds become
+/// one with those before.
 type Blocks = Tlsf<'static, u64, u16, 59, CLASSES>;
 
 /// Bytes of the least segment that a heap fits in.
