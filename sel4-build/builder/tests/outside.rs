@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Programs from outside this tree, compiled by themselves: a VAS server with a policy of its own,
-//! which is built, booted, and in force (it is the example of `docs/policies.md`), and a program that
-//! shares data with one of the tree.
+//! which is built, booted, and in force (it is the example of `docs/policies.md`), one that faults,
+//! and a program that shares data with one of the tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,12 @@ fn copied() -> tempfile::TempDir {
     let to = folder.path();
     assert!(!to.canonicalize().unwrap().starts_with(tree()));
     fs::create_dir(to.join("src")).unwrap();
-    for file in ["src/server.rs", "src/client.rs", "outside.toml"] {
+    for file in [
+        "src/server.rs",
+        "src/faulty.rs",
+        "src/client.rs",
+        "outside.toml",
+    ] {
         fs::copy(example().join(file), to.join(file)).unwrap();
     }
     let manifest = read(&example().join("Cargo.toml"));
@@ -79,6 +84,21 @@ fn row_29_a_server_from_outside_this_tree_has_a_policy_of_its_own() {
     let reason = "no placement policy is called \"upside-down\"; there is: as-asked, \
                   slot-aligned, server-chooses, top-down";
     assert!(!passed && printed.contains(reason), "{printed}");
+}
+
+#[test]
+fn a_fault_of_the_vas_server_is_reported_while_init_waits_for_it() {
+    let folder = copied();
+    let description = folder.path().join("outside.toml");
+    let faulty = read(&description)
+        .replace("top-down-server", "faulty-server")
+        .replace("placement = \"top-down\"\n", "");
+    fs::write(&description, faulty).unwrap();
+    let (passed, printed) = run(&description);
+    let reason = "init: the VAS server faulted: load from 0x8 at instruction 0x";
+    assert!(!passed && printed.contains(reason), "{printed}");
+    // It is ended by init, not by the time limit.
+    assert!(printed.contains("it ended with a failure"), "{printed}");
 }
 
 /// `apps/collections` as a folder of its own.

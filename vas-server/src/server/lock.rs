@@ -5,7 +5,8 @@
 //! See [`protocol::lock`] for what is done without the server. An attachment takes the locks of
 //! its VAS in order of the segments' indexes, the same for all VASes, and the thread that waits
 //! has no others; so there is no cycle. Other threads of the process may hold the locks of its
-//! other attachments meanwhile; one that makes itself wait for those stays where it is. Who waits for a lock is let in by the order in which it asked.
+//! other attachments meanwhile; one that makes itself wait for those stays where it is. Who waits
+//! for a lock is let in by the order in which it asked.
 //!
 //! What is remembered of one that waits lies in its attachment, and it takes one slot. If it waits
 //! until a time, the timer runs, which wakes the server ([`Server::tick`]). The timer is not set
