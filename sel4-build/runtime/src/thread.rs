@@ -194,15 +194,16 @@ extern "C" fn run<F: FnOnce() -> T, T>(packet: *mut Packet<F, T>, thread: usize)
 
     let state = &STATES[thread];
     // With a handle, the result is left to who has it; else nobody wants it.
+    // Either it sees here who waits, or who waits sees that it has ended.
     let finished =
         state
             .phase
-            .compare_exchange(RUNNING, FINISHED, Ordering::AcqRel, Ordering::Acquire);
+            .compare_exchange(RUNNING, FINISHED, Ordering::SeqCst, Ordering::Acquire);
     if finished.is_err() {
         // SAFETY: it was written above, and there is no handle to take it with.
         unsafe { ManuallyDrop::drop(&mut (*packet).result) };
         state.phase.store(FREE, Ordering::Release);
-    } else if let Some(waiting) = state.waiting.swap(0, Ordering::AcqRel).checked_sub(1) {
+    } else if let Some(waiting) = state.waiting.swap(0, Ordering::SeqCst).checked_sub(1) {
         sel4::signal(cap::Notification::from_bits(slot::notification(waiting)));
     }
     // From now on another may start this thread anew, wherever it is.
